@@ -1,0 +1,7 @@
+//! The message bus of an acquisition rig.
+//!
+//! An acquisition application embeds [`rpc::RpcService`]: it publishes topic-tagged events and dispatches commands to a delegate,
+//! without a broker and without ever waiting for whoever listens.
+
+pub mod rpc;
+pub mod zsocket;
