@@ -13,6 +13,9 @@ fn main() {
              Install it with `apt install libzmq3-dev pkg-config`, `dnf install zeromq-devel pkgconf`, \
              `pacman -S zeromq pkgconf` or `brew install zeromq pkg-config`; `scripts/run` does that for you."
         );
-        println!("cargo::warning=pkg-config said: {}", cause.to_string().lines().next().unwrap_or_default());
+        println!(
+            "cargo::warning=pkg-config said: {}",
+            cause.to_string().lines().next().unwrap_or_default()
+        );
     }
 }

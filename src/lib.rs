@@ -4,4 +4,6 @@
 //! without a broker and without ever waiting for whoever listens.
 
 pub mod rpc;
+pub mod time;
+pub mod wire;
 pub mod zsocket;
