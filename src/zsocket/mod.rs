@@ -1,1 +1,33 @@
-//! The only door to the `zmq` crate.
+//! The only door to libzmq: contexts, endpoints, sockets, and who may talk to them.
+//!
+//! | file | job |
+//! |---|---|
+//! | `context`, `endpoint`, `options`, `socket`, `frame` | sockets, as libzmq has them, with typed errors and no panic |
+//! | `wait` | block on sockets, another thread and a deadline at once |
+//! | `monitor` | what happens to connections |
+//! | `curve` | keys |
+//! | `error` | what can go wrong |
+//! | `raw` | the calls that the `zmq` crate lacks |
+//!
+//! A [`Socket`] belongs to one thread at a time; others reach that thread by a channel and a [`Waker`].
+
+mod context;
+mod curve;
+mod endpoint;
+mod error;
+mod frame;
+mod monitor;
+mod options;
+mod raw;
+mod socket;
+mod wait;
+
+pub use context::Context;
+pub use curve::{CurveKeyPair, PublicKey, SecretKey};
+pub use endpoint::{Endpoint, addresses_of};
+pub use error::{KeyError, TrySendError, ZsocketError};
+pub use frame::Frame;
+pub use monitor::{HandshakeFailure, Monitor, MonitorEvent};
+pub use options::{SocketOptions, SocketSecurity};
+pub use socket::{Multipart, Socket, SocketKind};
+pub use wait::{Ready, WakeReceiver, Waker, wait, wake_pair};

@@ -1,0 +1,281 @@
+//! Waiting for sockets, for another thread and for a moment, all at once.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use std::{fmt, io};
+
+use crate::zsocket::error::{ZsocketError, millis};
+use crate::zsocket::socket::Socket;
+
+/// Wakes the thread that waits with the other half; clones wake the same one.
+#[derive(Clone)]
+pub struct Waker {
+    shared: Arc<Shared>,
+}
+
+/// The half that is waited for, see [`wait`].
+pub struct WakeReceiver {
+    shared: Arc<Shared>,
+    #[cfg(not(target_os = "linux"))]
+    receiver: OwnedFd,
+}
+
+/// Makes a waker and the half to wait for.
+///
+/// # Errors
+/// [`ZsocketError::Other`] if the process has no descriptor left.
+///
+/// ```
+/// use acqbus::zsocket::{wait, wake_pair};
+///
+/// let (waker, receiver) = wake_pair()?;
+/// std::thread::spawn(move || waker.wake());
+/// let ready = wait(&[], Some(&receiver), None)?;
+/// assert!(ready.woken());
+/// receiver.drain();
+/// # Ok::<(), acqbus::zsocket::ZsocketError>(())
+/// ```
+pub fn wake_pair() -> Result<(Waker, WakeReceiver), ZsocketError> {
+    let failed = |source: io::Error| ZsocketError::Other {
+        operation: "making a waker",
+        source,
+    };
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::event::{EventfdFlags, eventfd};
+        let sender = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|errno| failed(errno.into()))?;
+        let shared = Arc::new(Shared {
+            pending: AtomicBool::new(false),
+            sender,
+        });
+        Ok((
+            Waker {
+                shared: Arc::clone(&shared),
+            },
+            WakeReceiver { shared },
+        ))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let (sender, receiver) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
+        sender.set_nonblocking(true).map_err(failed)?;
+        receiver.set_nonblocking(true).map_err(failed)?;
+        let shared = Arc::new(Shared {
+            pending: AtomicBool::new(false),
+            sender: sender.into(),
+        });
+        Ok((
+            Waker {
+                shared: Arc::clone(&shared),
+            },
+            WakeReceiver {
+                shared,
+                receiver: receiver.into(),
+            },
+        ))
+    }
+}
+
+impl Waker {
+    /// Wakes the waiting thread, or its next wait; never blocks, and costs one atomic operation while a wake is pending.
+    ///
+    /// What this thread wrote before is visible to the other after its [`WakeReceiver::drain`].
+    pub fn wake(&self) {
+        if self.shared.pending.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // Eight bytes, as an eventfd wants. It cannot be full: only one wake is pending at a time.
+        while let Err(rustix::io::Errno::INTR) =
+            rustix::io::write(&self.shared.sender, &1u64.to_ne_bytes())
+        {}
+    }
+}
+
+impl WakeReceiver {
+    /// Takes the pending wakes together; look at what they announce after this, not before.
+    pub fn drain(&self) {
+        let mut buffer = [0u8; 64];
+        // First the descriptor, then the flag: in the other order a wake between the two would be lost for good.
+        while let Err(rustix::io::Errno::INTR) = rustix::io::read(self.descriptor(), &mut buffer) {}
+        self.shared.pending.swap(false, Ordering::AcqRel);
+    }
+
+    #[cfg(target_os = "linux")]
+    fn descriptor(&self) -> &OwnedFd {
+        &self.shared.sender
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn descriptor(&self) -> &OwnedFd {
+        &self.receiver
+    }
+}
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waker")
+    }
+}
+
+impl fmt::Debug for WakeReceiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WakeReceiver")
+    }
+}
+
+/// What a [`wait`] ended with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    sockets: u64,
+    woken: bool,
+}
+
+impl Ready {
+    /// Whether the socket at this place of the list has something to receive.
+    #[must_use]
+    pub fn socket(&self, index: usize) -> bool {
+        index < MAX_SOCKETS && self.sockets & (1 << index) != 0
+    }
+
+    /// Whether any socket has something to receive.
+    #[must_use]
+    pub fn any_socket(&self) -> bool {
+        self.sockets != 0
+    }
+
+    /// Whether the waker was used; call [`WakeReceiver::drain`] then.
+    #[must_use]
+    pub fn woken(&self) -> bool {
+        self.woken
+    }
+
+    /// Whether only the deadline ended the wait.
+    #[must_use]
+    pub fn timed_out(&self) -> bool {
+        !self.any_socket() && !self.woken
+    }
+}
+
+/// Blocks until a socket has something to receive, the waker is used, or the deadline has come.
+///
+/// A deadline in the past only looks; `None` waits for ever. Signals do not end the wait, and it never returns before
+/// the deadline without a reason; it ends up to a millisecond after. No memory is allocated for up to three sockets.
+///
+/// # Errors
+/// [`ZsocketError::Terminated`] once the context is shut down; [`ZsocketError::Unsupported`] for more than 64 sockets.
+pub fn wait(
+    sockets: &[&Socket],
+    wake: Option<&WakeReceiver>,
+    deadline: Option<Instant>,
+) -> Result<Ready, ZsocketError> {
+    if sockets.len() > MAX_SOCKETS {
+        return Err(ZsocketError::Unsupported {
+            operation: "waiting for more than 64 sockets",
+        });
+    }
+    let count = sockets.len() + usize::from(wake.is_some());
+    let item = |index: usize| match (sockets.get(index), wake) {
+        (Some(socket), _) => socket.raw().as_poll_item(zmq::POLLIN),
+        (None, Some(wake)) => zmq::PollItem::from_fd(wake.descriptor().as_raw_fd(), zmq::POLLIN),
+        // Beyond `count`, so never polled.
+        (None, None) => zmq::PollItem::from_fd(-1, zmq::PollEvents::empty()),
+    };
+    if count <= INLINE_ITEMS {
+        let mut items: [zmq::PollItem<'_>; INLINE_ITEMS] = std::array::from_fn(item);
+        poll(&mut items[..count], sockets.len(), deadline)
+    } else {
+        let mut items: Vec<zmq::PollItem<'_>> = (0..count).map(item).collect();
+        poll(&mut items, sockets.len(), deadline)
+    }
+}
+
+fn poll(
+    items: &mut [zmq::PollItem<'_>],
+    socket_count: usize,
+    deadline: Option<Instant>,
+) -> Result<Ready, ZsocketError> {
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match zmq::poll(items, i64::from(millis(left))) {
+            // The longest wait in one call is 24 days: then go on.
+            Ok(0) if left.is_some_and(|left| left.as_millis() < i32::MAX as u128) => {
+                return Ok(Ready::default());
+            }
+            Ok(0) | Err(zmq::Error::EINTR) => {}
+            Ok(_) => break,
+            Err(error) => return Err(ZsocketError::from_errno("wait", error)),
+        }
+    }
+    let mut ready = Ready::default();
+    for (index, item) in items.iter().enumerate() {
+        if item.get_revents().is_empty() {
+            continue;
+        }
+        if index < socket_count {
+            ready.sockets |= 1 << index;
+        } else {
+            ready.woken = true;
+        }
+    }
+    Ok(ready)
+}
+
+struct Shared {
+    pending: AtomicBool,
+    sender: OwnedFd,
+}
+
+const MAX_SOCKETS: usize = 64;
+const INLINE_ITEMS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn wakes_before_the_wait_count_once() {
+        let (waker, receiver) = wake_pair().unwrap();
+        for _ in 0..10 {
+            waker.wake();
+        }
+        assert!(wait(&[], Some(&receiver), None).unwrap().woken());
+        receiver.drain();
+        let ready = wait(&[], Some(&receiver), Some(Instant::now())).unwrap();
+        assert!(ready.timed_out());
+        waker.clone().wake();
+        assert!(wait(&[], Some(&receiver), None).unwrap().woken());
+    }
+
+    #[test]
+    fn wait_lasts_until_the_deadline_even_below_a_millisecond() {
+        for micros in [1, 300, 1500] {
+            let deadline = Instant::now() + Duration::from_micros(micros);
+            assert!(wait(&[], None, Some(deadline)).unwrap().timed_out());
+            assert!(Instant::now() >= deadline);
+        }
+    }
+
+    #[test]
+    fn every_wake_is_seen_by_a_thread_that_drains() {
+        let (waker, receiver) = wake_pair().unwrap();
+        let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        let thread = std::thread::spawn(move || {
+            for _ in 0..10_000 {
+                counted.fetch_add(1, Ordering::Relaxed);
+                waker.wake();
+            }
+        });
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while count.load(Ordering::Relaxed) < 10_000 {
+            assert!(wait(&[], Some(&receiver), Some(deadline)).unwrap().woken());
+            receiver.drain();
+        }
+        thread.join().unwrap();
+    }
+}
