@@ -1,3 +1,7 @@
 //! The `acqbus` program: parses, calls the library, maps the error to an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    acqbus::cli::main()
+}

@@ -1,0 +1,139 @@
+//! The `acqbus` program: one file for each verb, and what they share.
+//!
+//! | file | is |
+//! |---|---|
+//! | `args`, `config`, `names`, `kinds` | what people type, and settings from the environment and `acqbus.toml` |
+//! | `exit`, `print` | exit codes, messages, standard output |
+//! | `console/` | the remote console: line, completion and state are pure, the shell is thin |
+//! | `complete` | completions and manual pages |
+
+// Used by the verbs that follow.
+#![allow(dead_code)]
+
+mod args;
+mod complete;
+mod config;
+mod console;
+mod exit;
+mod kinds;
+mod names;
+mod print;
+
+use std::env;
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::cli::exit::{Exit, Failure};
+
+/// Runs the program with the arguments of this process and gives its exit code.
+///
+/// Blocks until the verb has ended. The codes are those of `acqbus --help`.
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = env::args_os().collect();
+    let exit = match run(&args) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            if !failure.is_quiet() {
+                print::note(&format!("acqbus: {failure}"));
+            }
+            failure.exit()
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+/// The message bus of an acquisition rig: events out, commands in, without a broker.
+#[derive(Debug, Parser)]
+#[command(name = "acqbus", version, after_help = EXIT_CODES, max_term_width = 100, arg_required_else_help = true)]
+struct Program {
+    #[command(flatten)]
+    common: args::Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Print the completion script of a shell
+    #[command(
+        after_help = "Example:\n  acqbus completions bash > ~/.local/share/bash-completion/completions/acqbus"
+    )]
+    Completions(complete::Completions),
+    /// Print a manual page
+    #[command(after_help = "Example:\n  acqbus man send | man -l -")]
+    Man(complete::ManPage),
+}
+
+fn run(args: &[OsString]) -> Result<Exit, Failure> {
+    let command = config::apply(Program::command(), args)?;
+    let parsed = command.clone().try_get_matches_from(args);
+    let program = match parsed.and_then(|matches| Program::from_arg_matches(&matches)) {
+        Ok(program) => program,
+        Err(error) => {
+            // Help goes to standard output and is no failure; the rest says what is wrong on standard error.
+            let _ = error.print();
+            return Ok(if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            });
+        }
+    };
+    start_log(program.common.verbose);
+    program.verb.run(&program.common, command)
+}
+
+impl Verb {
+    fn run(&self, _common: &args::Common, program: Command) -> Result<Exit, Failure> {
+        match self {
+            Self::Completions(verb) => verb.run(program).map(|()| Exit::Done),
+            Self::Man(verb) => verb.run(program).map(|()| Exit::Done),
+        }
+    }
+}
+
+/// Standard error, warnings only unless `-v` or `RUST_LOG` asks for more.
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let settings = env_logger::Env::default().default_filter_or(level);
+    let mut builder = env_logger::Builder::from_env(settings);
+    if verbose > 0 {
+        // What is asked for on the command line is over the environment.
+        builder.filter_level(level.parse().unwrap_or(log::LevelFilter::Warn));
+    }
+    builder.format(|out, record| {
+        writeln!(
+            out,
+            "acqbus: {}: {}",
+            record.level().as_str().to_lowercase(),
+            record.args()
+        )
+    });
+    // Fails only when a log is there already, as in a program that embeds this one.
+    let _ = builder.try_init();
+}
+
+const EXIT_CODES: &str = "\
+Settings: flags, over environment variables (ACQBUS_HOST for --host), over acqbus.toml, over defaults.
+
+Exit codes:
+  0 done  1 failed: the peer said so  2 wrong usage  3 could not connect or bind  4 timed out
+  5 refused: keys or rights  6 bad data  130 interrupted";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_is_well_defined() {
+        Program::command().debug_assert();
+    }
+}

@@ -1,0 +1,143 @@
+//! Standard output: one JSON object a line, or text for people, in colour on a terminal.
+
+use std::env;
+use std::io::{self, IsTerminal, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::cli::exit::Failure;
+
+/// Where a verb prints, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    json: bool,
+    colour: bool,
+}
+
+/// What a colour says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Colour {
+    /// The name of a thing.
+    Name,
+    /// Success.
+    Good,
+    /// Something to look at.
+    Notice,
+    /// Failure, and emergencies.
+    Bad,
+    /// Beside the point.
+    Faint,
+}
+
+impl Output {
+    /// Standard output; colours only where a person sees them and has not turned them off.
+    pub(crate) fn new(json: bool) -> Self {
+        let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self {
+            json,
+            colour: !json && !unwanted && io::stdout().is_terminal(),
+        }
+    }
+
+    /// Whether one JSON object a line is wanted.
+    pub(crate) const fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// Prints a value as one line of JSON.
+    pub(crate) fn object(self, value: &impl Serialize) -> Result<(), Failure> {
+        let mut line = serde_json::to_vec(value).map_err(io::Error::from)?;
+        line.push(b'\n');
+        write_out(&line)
+    }
+
+    /// Prints a line of text; control characters other than colours of ours are shown, not obeyed.
+    pub(crate) fn line(self, text: &str) -> Result<(), Failure> {
+        write_out(format!("{text}\n").as_bytes())
+    }
+
+    /// The text in a colour, if this is a terminal.
+    pub(crate) fn paint(self, colour: Colour, text: &str) -> String {
+        if !self.colour {
+            return text.to_owned();
+        }
+        let code = match colour {
+            Colour::Name => "1",
+            Colour::Good => "32",
+            Colour::Notice => "33",
+            Colour::Bad => "1;31",
+            Colour::Faint => "2",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// Prints a line on standard error, where a reader of the output does not see it.
+pub(crate) fn note(text: &str) {
+    // Nobody is left to be told when standard error is closed.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Text from a peer without the control characters that would command the terminal.
+pub(crate) fn harmless(text: &str) -> String {
+    let shown = |c: char| match c {
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
+/// The time of day in UTC, as `12:34:56.789`.
+pub(crate) fn time_of_day(when: SystemTime) -> String {
+    let since = when.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = since.as_secs() % 86_400;
+    format!(
+        "{:02}:{:02}:{:02}.{:03}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60,
+        since.subsec_millis()
+    )
+}
+
+fn write_out(line: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(line)?;
+    out.flush()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn text_without_colour_is_left_alone() {
+        let plain = Output {
+            json: false,
+            colour: false,
+        };
+        let coloured = Output {
+            json: false,
+            colour: true,
+        };
+        assert_eq!(plain.paint(Colour::Bad, "x"), "x");
+        assert_eq!(coloured.paint(Colour::Bad, "x"), "\x1b[1;31mx\x1b[0m");
+    }
+
+    #[test]
+    fn peer_cannot_command_the_terminal() {
+        assert_eq!(harmless("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert_eq!(harmless("é – ok"), "é – ok");
+    }
+
+    #[test]
+    fn time_of_day_is_that_of_the_record() {
+        let when = UNIX_EPOCH + Duration::from_millis(86_400_000 * 3 + 45_296_789);
+        assert_eq!(time_of_day(when), "12:34:56.789");
+    }
+}
