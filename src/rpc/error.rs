@@ -1,6 +1,11 @@
 //! The error of the control plane.
 
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
 use crate::wire::DecodeError;
+use crate::zsocket::ZsocketError;
 
 /// What went wrong on the control plane.
 #[non_exhaustive]
@@ -18,12 +23,132 @@ pub enum RpcError {
     /// Bytes that came cannot be read.
     #[error("the bytes cannot be read")]
     Decode(#[from] DecodeError),
+    /// A socket refused; the source names the endpoint and the reason.
+    #[error("a socket of the bus cannot be used")]
+    Socket(#[from] ZsocketError),
+    /// The operating system gave no thread.
+    #[error("thread {name} cannot be started")]
+    Thread {
+        /// The name of the thread.
+        name: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// No address to bind is given, or an interface has none.
+    #[error("there is no address to bind")]
+    NoAddress,
+    /// An address off the loopback wants keys.
+    #[error(
+        "{address} can be reached from other machines and the service has no keys; give it keys, or allow it with `insecure`"
+    )]
+    Exposed {
+        /// The address.
+        address: IpAddr,
+    },
+    /// The service was not started yet.
+    #[error("the service is not started")]
+    NotStarted,
+    /// The service runs already.
+    #[error("the service is started already")]
+    AlreadyStarted,
+    /// The service or the client was stopped; a service is never started again.
+    #[error("the service is stopped, and is never started again")]
+    Stopped,
+    /// The queue of messages to publish is full; the message was not taken.
+    #[error(
+        "a message of {bytes} bytes does not fit the publishing queue of {message_limit} messages and {byte_limit} bytes"
+    )]
+    QueueFull {
+        /// Size of the refused body.
+        bytes: usize,
+        /// Limit of the queue in messages.
+        message_limit: usize,
+        /// Limit of the queue in bytes.
+        byte_limit: usize,
+    },
+    /// The pending command has its result already.
+    #[error("the pending command has its result already")]
+    Finished,
+    /// No service answers at the endpoint: the connection was never made.
+    #[error("no service at {endpoint} after {waited:?}")]
+    NoService {
+        /// The endpoint.
+        endpoint: String,
+        /// How long the client tried.
+        waited: Duration,
+    },
+    /// The service is connected and did not answer in time.
+    #[error("no answer from {endpoint} within {waited:?} ({attempts} attempts)")]
+    TimedOut {
+        /// The endpoint.
+        endpoint: String,
+        /// How long the client waited.
+        waited: Duration,
+        /// How often it asked.
+        attempts: u32,
+    },
+    /// The service refuses this client's key, or wants one.
+    #[error("{endpoint} refuses the connection: {reason}")]
+    Refused {
+        /// The endpoint.
+        endpoint: String,
+        /// What the handshake said.
+        reason: String,
+    },
+    /// The reply announced a result, and none came in time.
+    #[error("no result for nonce {nonce} within {waited:?}")]
+    NoResult {
+        /// Nonce of the request.
+        nonce: String,
+        /// How long the client waited.
+        waited: Duration,
+    },
+    /// The reply announced a result, and the service was started anew before it came.
+    #[error("the service was started anew; there will be no result for nonce {nonce}")]
+    ResultLost {
+        /// Nonce of the request.
+        nonce: String,
+    },
+    /// The reply belongs to another request.
+    #[error("the reply carries nonce {found}, the request had {expected}")]
+    WrongNonce {
+        /// Nonce of the request.
+        expected: String,
+        /// Nonce of the reply.
+        found: String,
+    },
 }
 
 impl RpcError {
     /// Whether what came from the other side could not be read.
     pub fn is_bad_data(&self) -> bool {
-        matches!(self, Self::Data(_) | Self::Decode(_))
+        matches!(
+            self,
+            Self::Data(_) | Self::Decode(_) | Self::WrongNonce { .. }
+        )
+    }
+
+    /// Whether the service was there and gave no answer in time.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::TimedOut { .. } | Self::NoResult { .. })
+    }
+
+    /// Whether no connection could be made, or no port bound.
+    pub fn is_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::NoService { .. } | Self::Socket(_) | Self::NoAddress
+        )
+    }
+
+    /// Whether the keys or the rules of who may connect stand in the way.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Exposed { .. })
+    }
+
+    /// Whether the service or the client is stopped.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Stopped)
     }
 }
 

@@ -39,6 +39,15 @@ impl Message {
         })
     }
 
+    pub(crate) fn published(topic: Topic, body: &[u8], epoch: u64, sequence: u64) -> Self {
+        Self {
+            topic,
+            body: body.to_vec(),
+            epoch: Some(epoch),
+            sequence: Some(sequence),
+        }
+    }
+
     /// Parses the body, whatever the dialect.
     ///
     /// # Errors
@@ -78,6 +87,9 @@ pub struct Heartbeat {
     /// The last sequence of each topic, by the number of the topic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequences: Option<BTreeMap<u32, u64>>,
+    /// Time between regular heartbeats, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<f64>,
     /// Messages that wait to be sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_depth: Option<u64>,

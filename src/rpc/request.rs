@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::rpc::command::ApiCommand;
+use crate::rpc::defer::Origin;
 use crate::rpc::dialect::Dialect;
 use crate::rpc::error::RpcError;
 use crate::rpc::json;
@@ -29,6 +30,7 @@ pub struct CommandRequest {
     data: Value,
     client_id: Option<String>,
     user: Option<String>,
+    origin: Origin,
 }
 
 impl Nonce {
@@ -96,6 +98,7 @@ impl CommandRequest {
             data: Value::Null,
             client_id: None,
             user: None,
+            origin: Origin::default(),
         }
     }
 
@@ -177,6 +180,18 @@ impl CommandRequest {
     /// The name of the user whose keys the client has, if the service runs with keys (*ours*).
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
+    }
+
+    pub(crate) fn set_user(&mut self, user: &str) {
+        self.user = Some(user.to_owned());
+    }
+
+    pub(crate) const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    pub(crate) fn set_origin(&mut self, origin: Origin) {
+        self.origin = origin;
     }
 }
 

@@ -34,14 +34,17 @@ impl Topic {
     pub const PROPERTY_CHANGE: Self = Self(5001);
     /// Outcomes of commands that were answered "pending with notification".
     pub const COMMAND_RESULT: Self = Self(6001);
+    /// How far such a command is (*ours*: a client of the peers takes any COMMAND_RESULT as the last word).
+    pub const COMMAND_PROGRESS: Self = Self(6002);
     /// The topics that have a name, in the order of their numbers.
-    pub const NAMED: [Self; 6] = [
+    pub const NAMED: [Self; 7] = [
         Self::ANY,
         Self::HEARTBEAT,
         Self::EMERGENCY,
         Self::EVENT,
         Self::PROPERTY_CHANGE,
         Self::COMMAND_RESULT,
+        Self::COMMAND_PROGRESS,
     ];
 
     /// The topic of a number; every number is one.
@@ -83,6 +86,7 @@ impl Topic {
             Self::EVENT => Some("EVENT"),
             Self::PROPERTY_CHANGE => Some("PROPERTY_CHANGE"),
             Self::COMMAND_RESULT => Some("COMMAND_RESULT"),
+            Self::COMMAND_PROGRESS => Some("COMMAND_PROGRESS"),
             _ => None,
         }
     }

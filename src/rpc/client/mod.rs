@@ -1,0 +1,12 @@
+//! The other end of the wire: asks a service and follows what it publishes.
+
+mod options;
+mod remote;
+mod requester;
+mod results;
+mod subscription;
+mod tracker;
+
+pub use options::{ClientOptions, Retry};
+pub use remote::{Outcome, RemoteClient};
+pub use subscription::{Notice, Subscription};

@@ -1,0 +1,313 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::RecvTimeoutError;
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::rpc::{ApiCommand, CommandRequest, CommandResult, Nonce, Response, RpcError, Topic};
+use crate::zsocket::{Context, Endpoint, SocketOptions, SocketSecurity};
+
+use super::requester::{Attempts, Requesters};
+use super::results::{Arrival, Results};
+use super::subscription::{Plan, Subscription};
+use super::tracker::Patience;
+use super::{ClientOptions, Retry};
+
+/// A client of one service: asks commands, waits for later results, follows events.
+///
+/// Cheap to clone and shared by any number of threads; each asks over a socket of its own, so that one that waits holds no other
+/// up. It connects by itself, again and again: the service may start later, and restart.
+///
+/// ```
+/// use acqbus::rpc::{ApiCommand, ClientOptions, CommandRequest, CommandResponse, RemoteClient, RpcOptions, RpcService};
+///
+/// let service = RpcService::launch(RpcOptions::default().any_port())?;
+/// service.set_delegate(|_: &CommandRequest| CommandResponse::success().with_data(&"ready"));
+///
+/// let options = ClientOptions::default().ports(service.subscriber_port(), service.command_port());
+/// let client = RemoteClient::connect(options)?;
+/// let response = client.request(ApiCommand::GetStatus, &())?;
+/// assert!(response.is_success());
+/// assert_eq!(response.data(), "ready");
+/// # Ok::<(), acqbus::rpc::RpcError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct RemoteClient {
+    shared: Arc<Shared>,
+}
+
+/// What came of a command that may end later.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// The reply.
+    pub reply: Response,
+    /// The COMMAND_RESULT, if the reply announced one.
+    pub result: Option<Response>,
+}
+
+impl Outcome {
+    /// The last word: the result, or the reply where there is no result.
+    #[must_use]
+    pub fn last(&self) -> &Response {
+        self.result.as_ref().unwrap_or(&self.reply)
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    // In the order in which they must go: sockets before their context.
+    requesters: Requesters,
+    results: Mutex<Option<Arc<Results>>>,
+    subscriber: Endpoint,
+    socket_options: SocketOptions,
+    options: ClientOptions,
+    client_id: String,
+    next_nonce: AtomicI64,
+    context: Context,
+}
+
+impl RemoteClient {
+    /// A client; does not wait for the service, and succeeds when there is none yet.
+    ///
+    /// # Errors
+    /// [`RpcError::Socket`] when the host is no address or name.
+    pub fn connect(options: ClientOptions) -> Result<Self, RpcError> {
+        let context = Context::new()?;
+        let security = match &options.keys {
+            Some(keys) => SocketSecurity::CurveClient {
+                keys: keys.keys().clone(),
+                server: *keys.server(),
+            },
+            None => SocketSecurity::Null,
+        };
+        let socket_options = SocketOptions::default()
+            .linger(Some(Duration::ZERO))
+            .recv_hwm(options.recv_hwm)
+            .max_message_bytes(Some(options.max_message_bytes))
+            .tcp_keepalive(true)
+            .ipv6(true)
+            .security(security);
+        let command = Endpoint::tcp(&options.host, options.command_port)?;
+        let subscriber = Endpoint::tcp(&options.host, options.subscriber_port)?;
+        let requesters = Requesters::new(context.clone(), command, socket_options.clone());
+        let identity = Identity::random();
+        Ok(Self {
+            shared: Arc::new(Shared {
+                requesters,
+                results: Mutex::new(None),
+                subscriber,
+                socket_options,
+                options,
+                client_id: identity.client_id,
+                next_nonce: AtomicI64::new(identity.first_nonce),
+                context,
+            }),
+        })
+    }
+
+    /// Sends a command with data (`&()` for none) and waits for its reply.
+    ///
+    /// Blocks the calling thread for at most `timeout` times the number of attempts. A reply that says FAILED is an `Ok`: ask
+    /// [`Response::is_success`].
+    ///
+    /// # Errors
+    /// [`RpcError::NoService`], [`RpcError::TimedOut`], [`RpcError::Refused`], [`RpcError::Decode`] for a reply that cannot be
+    /// read, [`RpcError::Serialize`] for data that cannot be sent.
+    pub fn request<T: Serialize + ?Sized>(
+        &self,
+        command: ApiCommand,
+        data: &T,
+    ) -> Result<Response, RpcError> {
+        self.send(&CommandRequest::new(command).with_data(data)?)
+    }
+
+    /// Sends a request with all that it can carry; a nonce of -1, the default, is replaced by a fresh one.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub fn send(&self, request: &CommandRequest) -> Result<Response, RpcError> {
+        self.ask(&self.with_nonce(request))
+    }
+
+    /// Sends a command and, when the reply announces it, waits for its COMMAND_RESULT, for at most `timeout` in all.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request); [`RpcError::NoResult`] when the reply came and the result did not, and
+    /// [`RpcError::ResultLost`] when the service was started anew meanwhile.
+    pub fn request_and_wait<T: Serialize + ?Sized>(
+        &self,
+        command: ApiCommand,
+        data: &T,
+        timeout: Duration,
+    ) -> Result<Outcome, RpcError> {
+        self.send_and_wait(
+            &CommandRequest::new(command).with_data(data)?,
+            timeout,
+            |_| {},
+        )
+    }
+
+    /// The same with all that a request can carry, and a call for each report of progress.
+    ///
+    /// The subscription to results stands before the request leaves; it is kept for later calls.
+    ///
+    /// # Errors
+    /// As [`request_and_wait`](Self::request_and_wait).
+    pub fn send_and_wait(
+        &self,
+        request: &CommandRequest,
+        timeout: Duration,
+        mut progress: impl FnMut(&Response),
+    ) -> Result<Outcome, RpcError> {
+        let deadline = Instant::now() + timeout;
+        let request = self.with_nonce(request);
+        let results = self.results()?;
+        results.ready(deadline.min(Instant::now() + self.shared.options.timeout));
+        let expected = results.expect(request.nonce());
+        let reply = self.ask(&request)?;
+        if reply.result() != CommandResult::PendingWithNotification {
+            return Ok(Outcome {
+                reply,
+                result: None,
+            });
+        }
+        loop {
+            match expected.arrivals.recv_deadline(deadline) {
+                Ok(Arrival::Progress(response)) => progress(&response),
+                Ok(Arrival::Result(result)) => {
+                    return Ok(Outcome {
+                        reply,
+                        result: Some(result),
+                    });
+                }
+                Ok(Arrival::Lost) => {
+                    return Err(RpcError::ResultLost {
+                        nonce: request.nonce().to_string(),
+                    });
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    return Err(RpcError::NoResult {
+                        nonce: request.nonce().to_string(),
+                        waited: timeout,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Follows topics (none for all), over a socket and a thread of its own.
+    ///
+    /// # Errors
+    /// [`RpcError::Socket`] or [`RpcError::Thread`] when the system gives none.
+    pub fn subscribe(&self, topics: &[Topic]) -> Result<Subscription, RpcError> {
+        Subscription::open(
+            self.plan(topics.to_vec()),
+            self.shared.options.notice_capacity,
+        )
+    }
+
+    /// The identity under which requests are run once.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        &self.shared.client_id
+    }
+
+    /// The options that the client was made with.
+    #[must_use]
+    pub fn options(&self) -> &ClientOptions {
+        &self.shared.options
+    }
+
+    fn ask(&self, request: &CommandRequest) -> Result<Response, RpcError> {
+        let shared = &*self.shared;
+        let attempts = Attempts {
+            requesters: &shared.requesters,
+            options: &shared.options,
+            client_id: shared
+                .options
+                .identified
+                .then_some(shared.client_id.as_str()),
+        };
+        attempts.run(request, || self.may_repeat(request))
+    }
+
+    /// Whether a request that may have arrived can be sent again.
+    fn may_repeat(&self, request: &CommandRequest) -> bool {
+        let options = &self.shared.options;
+        if options.retry == Retry::Always || request.command().is_query() {
+            return true;
+        }
+        // A service of this crate answers a new subscription with a heartbeat that shows what it is.
+        options.identified
+            && self.results().is_ok_and(|results| {
+                results.ready(Instant::now() + options.timeout);
+                results.promises_one_effect()
+            })
+    }
+
+    fn results(&self) -> Result<Arc<Results>, RpcError> {
+        let mut results = self.shared.results.lock();
+        if let Some(open) = &*results {
+            return Ok(Arc::clone(open));
+        }
+        let open = Arc::new(Results::open(self.plan(Results::topics()))?);
+        *results = Some(Arc::clone(&open));
+        Ok(open)
+    }
+
+    fn plan(&self, topics: Vec<Topic>) -> Plan {
+        let shared = &*self.shared;
+        Plan {
+            context: shared.context.clone(),
+            endpoint: shared.subscriber.clone(),
+            options: shared.socket_options.clone(),
+            topics,
+            patience: Patience {
+                fixed: shared.options.heartbeat_timeout,
+                interval: ASSUMED_INTERVAL,
+            },
+        }
+    }
+
+    fn with_nonce(&self, request: &CommandRequest) -> CommandRequest {
+        let request = request.clone();
+        if *request.nonce() == Nonce::from(-1) {
+            let nonce = self.shared.next_nonce.fetch_add(1, Ordering::Relaxed);
+            return request.with_nonce(nonce);
+        }
+        request
+    }
+}
+
+/// What tells this client's requests from those of others.
+struct Identity {
+    client_id: String,
+    first_nonce: i64,
+}
+
+impl Identity {
+    /// Nonces start at a random place, because results are told apart by nonce alone; below 2^53, which every JSON reader keeps.
+    fn random() -> Self {
+        let mut bytes = [0; 16];
+        if getrandom::fill(&mut bytes).is_err() {
+            // A system without randomness still has a clock and a process number.
+            let now = std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_nanos();
+            bytes = (now ^ (u128::from(std::process::id()) << 64)).to_le_bytes();
+        }
+        let number = u128::from_le_bytes(bytes);
+        let first_nonce = i64::try_from((number >> 64) & ((1 << 52) - 1)).unwrap_or(1);
+        Self {
+            client_id: format!("{number:032x}"),
+            first_nonce: first_nonce + 1,
+        }
+    }
+}
+
+/// The interval of services that do not announce theirs.
+const ASSUMED_INTERVAL: Duration = Duration::from_secs(5);

@@ -1,0 +1,302 @@
+//! Following what a service publishes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use crate::rpc::{Message, RpcError, Topic};
+use crate::zsocket::{
+    self, Context, Endpoint, Frame, MonitorEvent, Socket, SocketKind, SocketOptions, WakeReceiver,
+    Waker, wake_pair,
+};
+
+use super::requester::refusal;
+use super::tracker::{Patience, Tracker};
+
+/// What a subscriber learns, in the order in which it learns it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A published message.
+    Message(Message),
+    /// Messages of a topic are missing: `count` of them, from number `first` on. A service without sequence numbers gives none.
+    Gap {
+        /// The topic.
+        topic: Topic,
+        /// The sequence number of the first missing message.
+        first: u64,
+        /// How many are missing.
+        count: u64,
+    },
+    /// The transport is connected and the subscriptions are on their way; the service has not been heard yet.
+    Linked,
+    /// The service was heard: its first heartbeat, or the first after a silence.
+    Connected {
+        /// Name of the service.
+        identifier: String,
+        /// Version of the service.
+        version: String,
+        /// Its start, for services that tell.
+        epoch: Option<u64>,
+    },
+    /// No heartbeat came for too long.
+    HeartbeatLost {
+        /// Since when.
+        silent_for: Duration,
+    },
+    /// The service was started anew; what was pending there is lost.
+    Restarted {
+        /// Its new start.
+        epoch: u64,
+    },
+    /// The connection broke; it is made again by itself.
+    Disconnected,
+    /// The service does not let this client in; it keeps trying.
+    Refused {
+        /// What the handshake said.
+        reason: String,
+    },
+}
+
+/// A running subscription: a queue of [`Notice`]s filled by its own thread, `acqbus-subscriber`.
+///
+/// Dropping it ends the subscription. It works across restarts of the service.
+#[derive(Debug)]
+pub struct Subscription {
+    // Dropped first, so that a thread that waits for room in the queue ends.
+    notices: Receiver<Notice>,
+    follower: Follower,
+}
+
+impl Subscription {
+    pub(crate) fn open(plan: Plan, capacity: usize) -> Result<Self, RpcError> {
+        let (sender, notices) = crossbeam_channel::bounded(capacity.max(1));
+        let follower = Follower::start(plan, move |notice| sender.send(notice).is_ok())?;
+        Ok(Self { notices, follower })
+    }
+
+    /// Blocks the calling thread until the next notice; `None` when the subscription has ended.
+    #[must_use]
+    pub fn recv(&self) -> Option<Notice> {
+        self.notices.recv().ok()
+    }
+
+    /// The same for at most `timeout`; `None` after it too.
+    #[must_use]
+    pub fn recv_timeout(&self, timeout: Duration) -> Option<Notice> {
+        match self.notices.recv_timeout(timeout) {
+            Ok(notice) => Some(notice),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    /// The same until `deadline`.
+    #[must_use]
+    pub fn recv_deadline(&self, deadline: Instant) -> Option<Notice> {
+        self.notices.recv_deadline(deadline).ok()
+    }
+
+    /// The next notice if one waits; never blocks.
+    #[must_use]
+    pub fn try_recv(&self) -> Option<Notice> {
+        self.notices.try_recv().ok()
+    }
+
+    /// Blocking iterator over the notices.
+    pub fn iter(&self) -> impl Iterator<Item = Notice> + '_ {
+        self.notices.iter()
+    }
+
+    /// The queue itself, for a `select!` over several.
+    #[must_use]
+    pub fn notices(&self) -> &Receiver<Notice> {
+        &self.notices
+    }
+
+    /// How many messages could not be read: not two frames, or no topic.
+    #[must_use]
+    pub fn malformed(&self) -> u64 {
+        self.follower.malformed.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        // The thread may wait for room in the queue: without a receiver it ends.
+        self.notices = crossbeam_channel::never();
+    }
+}
+
+/// All that a follower's thread is made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) context: Context,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) options: SocketOptions,
+    /// Empty is all.
+    pub(crate) topics: Vec<Topic>,
+    pub(crate) patience: Patience,
+}
+
+/// A thread that owns a SUB socket and hands on what it learns; stopped and joined when dropped.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    stopping: Arc<AtomicBool>,
+    waker: Waker,
+    thread: Option<JoinHandle<()>>,
+    malformed: Arc<AtomicU64>,
+}
+
+impl Follower {
+    /// `sink` takes each notice on the follower's thread and says whether it wants more.
+    pub(crate) fn start(
+        plan: Plan,
+        sink: impl FnMut(Notice) -> bool + Send + 'static,
+    ) -> Result<Self, RpcError> {
+        let socket = plan.context.socket(SocketKind::Sub, &plan.options)?;
+        socket.monitor()?;
+        if plan.topics.is_empty() {
+            socket.subscribe(b"")?;
+        } else {
+            for topic in &plan.topics {
+                socket.subscribe(&topic.to_bytes())?;
+            }
+            socket.subscribe(&Topic::HEARTBEAT.to_bytes())?;
+        }
+        socket.connect(&plan.endpoint)?;
+        let (waker, wake) = wake_pair()?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let malformed = Arc::new(AtomicU64::new(0));
+        let run = Run {
+            socket,
+            wake,
+            stopping: Arc::clone(&stopping),
+            malformed: Arc::clone(&malformed),
+            tracker: Tracker::new(&plan.topics, plan.patience),
+            notices: Vec::new(),
+            sink,
+        };
+        let name = "acqbus-subscriber";
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || run.run())
+            .map_err(|source| RpcError::Thread { name, source })?;
+        Ok(Self {
+            stopping,
+            waker,
+            thread: Some(thread),
+            malformed,
+        })
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        self.waker.wake();
+        if let Some(thread) = self.thread.take() {
+            if thread.thread().id() != thread::current().id() && thread.join().is_err() {
+                log::error!("a subscriber's thread panicked; this is a defect of acqbus");
+            }
+        }
+    }
+}
+
+struct Run<S> {
+    socket: Socket,
+    wake: WakeReceiver,
+    stopping: Arc<AtomicBool>,
+    malformed: Arc<AtomicU64>,
+    tracker: Tracker,
+    notices: Vec<Notice>,
+    sink: S,
+}
+
+impl<S: FnMut(Notice) -> bool> Run<S> {
+    fn run(mut self) {
+        if let Err(error) = self.follow() {
+            log::error!("a subscription ended: {error}");
+        }
+    }
+
+    fn follow(&mut self) -> Result<(), RpcError> {
+        let mut topic = Frame::new();
+        let mut body = Frame::new();
+        loop {
+            let mut batch = 0;
+            while batch < BATCH && self.socket.try_recv_into(&mut topic)? {
+                batch += 1;
+                let whole = self.socket.more() && self.socket.recv_into(&mut body)?;
+                if !whole || self.socket.more() {
+                    self.socket.skip_rest()?;
+                    self.malformed.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+                if !self.take(&topic, &body) {
+                    return Ok(());
+                }
+            }
+            if self.stopping.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            if !self.watch_connection()? {
+                return Ok(());
+            }
+            if batch < BATCH {
+                self.block()?;
+            }
+        }
+    }
+
+    fn take(&mut self, topic: &[u8], body: &[u8]) -> bool {
+        let Ok(message) = Message::decode(topic, body) else {
+            self.malformed.fetch_add(1, Ordering::Relaxed);
+            return true;
+        };
+        self.tracker
+            .handle(Instant::now(), &message, &mut self.notices);
+        if self.tracker.wants(message.topic) {
+            self.notices.push(Notice::Message(message));
+        }
+        self.hand_on()
+    }
+
+    fn watch_connection(&mut self) -> Result<bool, RpcError> {
+        for event in self.socket.monitor()?.events()? {
+            match event {
+                MonitorEvent::HandshakeSucceeded => self.notices.push(Notice::Linked),
+                MonitorEvent::HandshakeFailed(failure) => {
+                    if let Some(reason) = refusal(&failure) {
+                        self.notices.push(Notice::Refused { reason });
+                    }
+                }
+                MonitorEvent::Disconnected => self.tracker.disconnected(&mut self.notices),
+                _ => {}
+            }
+        }
+        self.tracker
+            .handle_deadline(Instant::now(), &mut self.notices);
+        Ok(self.hand_on())
+    }
+
+    fn hand_on(&mut self) -> bool {
+        let sink = &mut self.sink;
+        self.notices.drain(..).all(sink)
+    }
+
+    fn block(&mut self) -> Result<(), RpcError> {
+        let monitor = self.socket.monitor()?.socket();
+        let deadline = self.tracker.next_deadline();
+        let ready = zsocket::wait(&[&self.socket, monitor], Some(&self.wake), deadline)?;
+        if ready.woken() {
+            self.wake.drain();
+        }
+        Ok(())
+    }
+}
+
+/// Messages taken between two looks at the connection and at the stop.
+const BATCH: usize = 64;

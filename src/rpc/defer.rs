@@ -1,0 +1,166 @@
+//! Commands that are answered now and finished later.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::rpc::request::{CommandRequest, Nonce};
+use crate::rpc::{ApiCommand, CommandResponse, CommandResult, RpcError};
+
+/// Where unfinished commands are kept; the service is one.
+pub(crate) trait Deferrals: Send + Sync {
+    /// Notes a command as unfinished and returns its handle's number.
+    fn open(&self, command: Deferred) -> u64;
+    /// Publishes how far the command is.
+    fn progress(&self, id: u64, response: &CommandResponse) -> Result<(), RpcError>;
+    /// Publishes the outcome and forgets the command.
+    fn finish(&self, id: u64, response: &CommandResponse) -> Result<(), RpcError>;
+    /// Moves the time at which the command fails by itself.
+    fn set_deadline(&self, id: u64, deadline: Instant) -> Result<(), RpcError>;
+}
+
+/// What is kept of an unfinished command.
+#[derive(Clone, Debug)]
+pub(crate) struct Deferred {
+    pub(crate) command: ApiCommand,
+    pub(crate) custom_command: Option<i64>,
+    pub(crate) nonce: Nonce,
+    pub(crate) user: Option<String>,
+}
+
+/// A command that was answered as pending and still owes its result.
+///
+/// It can go to another thread. [`complete`](Self::complete) or [`finish`](Self::finish) publishes COMMAND_RESULT under the nonce of
+/// the request, once; dropped unfinished, it publishes FAILED, so that no client waits for ever. With a
+/// [deadline](Self::with_deadline) it does so by itself, even while its owner is stuck.
+///
+/// ```
+/// use acqbus::rpc::{ApiCommand, CommandRequest, CommandResult, RpcOptions, RpcService};
+///
+/// let service = RpcService::launch(RpcOptions::default().any_port())?;
+/// service.set_delegate(|request: &CommandRequest| {
+///     let (response, pending) = request.defer();
+///     std::thread::spawn(move || pending.complete(CommandResult::Success, &"calibrated"));
+///     response
+/// });
+/// # Ok::<(), acqbus::rpc::RpcError>(())
+/// ```
+#[derive(Debug)]
+pub struct PendingCommand {
+    origin: Origin,
+    id: u64,
+    command: ApiCommand,
+    nonce: Nonce,
+}
+
+impl PendingCommand {
+    /// The command that waits for its result.
+    #[must_use]
+    pub fn command(&self) -> ApiCommand {
+        self.command
+    }
+
+    /// The nonce of the request.
+    #[must_use]
+    pub fn nonce(&self) -> &Nonce {
+        &self.nonce
+    }
+
+    /// Publishes FAILED by itself unless the command ends within `limit` from now.
+    #[must_use]
+    pub fn with_deadline(self, limit: Duration) -> Self {
+        if let (Some(origin), Some(deadline)) = (&self.origin.0, Instant::now().checked_add(limit))
+        {
+            // A command that is over needs no deadline.
+            let _ = origin.set_deadline(self.id, deadline);
+        }
+        self
+    }
+
+    /// Publishes how far the command is, on topic COMMAND_PROGRESS (*ours*): old clients take any COMMAND_RESULT as the last.
+    ///
+    /// # Errors
+    /// [`RpcError::Finished`] after the result; else as [`Publisher::send_dict`](crate::rpc::Publisher::send_dict).
+    pub fn progress<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), RpcError> {
+        let response = CommandResponse::new(CommandResult::PendingWithNotification).with_data(data);
+        self.origin()?.progress(self.id, &response)
+    }
+
+    /// Publishes the outcome: a result and its data.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn complete<T: Serialize + ?Sized>(
+        &self,
+        result: CommandResult,
+        data: &T,
+    ) -> Result<(), RpcError> {
+        self.finish(&CommandResponse::new(result).with_data(data))
+    }
+
+    /// Publishes the outcome with all that a response can say.
+    ///
+    /// # Errors
+    /// [`RpcError::Finished`] when the command has its result already (a second answer, a passed deadline, a stopped service);
+    /// [`RpcError::QueueFull`], after which the command is still pending and the call can be made again.
+    pub fn finish(&self, response: &CommandResponse) -> Result<(), RpcError> {
+        self.origin()?.finish(self.id, response)
+    }
+
+    fn origin(&self) -> Result<&dyn Deferrals, RpcError> {
+        self.origin.0.as_deref().ok_or(RpcError::Stopped)
+    }
+}
+
+impl Drop for PendingCommand {
+    fn drop(&mut self) {
+        if let Ok(origin) = self.origin() {
+            let dropped = CommandResponse::failed(0, "the application gave no result");
+            // After a proper end there is nothing left to say.
+            let _ = origin.finish(self.id, &dropped);
+        }
+    }
+}
+
+impl CommandRequest {
+    /// Answers now, finishes later: the response `PENDING_WITH_NOTIFICATION`, and the handle that publishes the result.
+    ///
+    /// A request that no service received (one made in a test) gives a handle whose calls return [`RpcError::Stopped`].
+    #[must_use]
+    pub fn defer(&self) -> (CommandResponse, PendingCommand) {
+        let origin = self.origin().clone();
+        let id = origin.0.as_ref().map_or(0, |origin| {
+            origin.open(Deferred {
+                command: self.command(),
+                custom_command: self.custom_command(),
+                nonce: self.nonce().clone(),
+                user: self.user().map(str::to_owned),
+            })
+        });
+        let pending = PendingCommand {
+            origin,
+            id,
+            command: self.command(),
+            nonce: self.nonce().clone(),
+        };
+        (
+            CommandResponse::new(CommandResult::PendingWithNotification),
+            pending,
+        )
+    }
+}
+
+/// The service that a request came to, if any.
+#[derive(Clone, Default)]
+pub(crate) struct Origin(pub(crate) Option<Arc<dyn Deferrals>>);
+
+impl std::fmt::Debug for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() {
+            "Origin(service)"
+        } else {
+            "Origin(none)"
+        })
+    }
+}

@@ -1,0 +1,201 @@
+//! The thread that answers commands, and does nothing else.
+//!
+//! The socket is a ROUTER that keeps REP's manners: the envelope of a request goes back in front of its reply. Unlike a REP it
+//! can read a request with any number of frames without losing its state.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crate::rpc::answer::{Answered, RequestLimits, answer, panic_response};
+use crate::rpc::defer::{Deferrals, Origin};
+use crate::rpc::delegate::DelegateSlot;
+use crate::rpc::keys::Role;
+use crate::rpc::once::{Asker, OnceWindow, Seen};
+use crate::rpc::revocation::Revocation;
+use crate::rpc::stats::Meters;
+use crate::rpc::{CommandRequest, CommandResponse, Dialect, encode_unusable_reply};
+use crate::zsocket::{self, Frame, Socket, WakeReceiver};
+
+/// All that the dispatcher's thread owns or shares.
+pub(crate) struct Dispatcher {
+    pub(crate) socket: Socket,
+    pub(crate) wake: WakeReceiver,
+    pub(crate) stopping: Arc<AtomicBool>,
+    pub(crate) delegate: Arc<DelegateSlot>,
+    pub(crate) pending: Arc<dyn Deferrals>,
+    pub(crate) once: OnceWindow,
+    pub(crate) meters: Arc<Meters>,
+    pub(crate) revocation: Option<Revocation>,
+    pub(crate) limits: RequestLimits,
+    pub(crate) dialect: Dialect,
+}
+
+impl Dispatcher {
+    /// Answers commands until it is told to stop.
+    pub(crate) fn run(mut self) {
+        let mut reply = Vec::with_capacity(512);
+        while !self.stopping.load(Ordering::Acquire) {
+            match self.socket.try_recv_message(MAX_FRAMES) {
+                Ok(Some(message)) => {
+                    self.handle(&message.frames, message.dropped_frames, &mut reply)
+                }
+                Ok(None) => self.block(),
+                Err(error) => {
+                    log::error!("the dispatcher cannot receive: {error}");
+                    self.block();
+                }
+            }
+        }
+    }
+
+    fn block(&mut self) {
+        if let Some(revocation) = &mut self.revocation {
+            revocation.enforce();
+        }
+        match zsocket::wait(&[&self.socket], Some(&self.wake), None) {
+            Ok(ready) if ready.woken() => self.wake.drain(),
+            Ok(_) => {}
+            Err(error) => {
+                // Only a terminated context gets here, and ours lives as long as the service.
+                log::error!("the dispatcher cannot wait: {error}");
+                self.stopping.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    fn handle(&mut self, frames: &[Frame], excess: usize, reply: &mut Vec<u8>) {
+        // A requester puts one empty frame in front of the body; each router on the way adds an address in front of that.
+        let delimiter = frames.iter().skip(1).position(|frame| frame.is_empty());
+        let Some(delimiter) = delimiter.map(|at| at + 1) else {
+            self.meters.without_envelope();
+            return;
+        };
+        let (envelope, body) = frames.split_at(delimiter + 1);
+        reply.clear();
+        self.answer(body, excess, reply);
+        // A client that is gone makes the reply vanish, as REP does.
+        for frame in envelope {
+            if let Err(error) = self.socket.try_send_bytes(frame, true) {
+                log::debug!("a reply was not sent: {error}");
+                self.meters.send_failed();
+                return;
+            }
+        }
+        if let Err(error) = self.socket.try_send_bytes(reply, false) {
+            log::debug!("a reply was not sent: {error}");
+            self.meters.send_failed();
+        }
+    }
+
+    fn answer(&mut self, body: &[Frame], excess: usize, reply: &mut Vec<u8>) {
+        if excess > 0 {
+            self.meters.unusable();
+            let what = format!("the request has more than {MAX_FRAMES} frames, not 1");
+            encode_unusable_reply(&what, self.dialect, reply);
+            return;
+        }
+        let (limits, dialect) = (self.limits, self.dialect);
+        let respond = |request: &mut CommandRequest| self.respond(request, &body[0]);
+        match answer(body, limits, dialect, Some(respond), reply) {
+            Answered::Unusable(_) => self.meters.unusable(),
+            Answered::Alive | Answered::NoDelegate | Answered::Handled(_) => self.meters.command(),
+        }
+    }
+
+    fn respond(&mut self, request: &mut CommandRequest, frame: &Frame) -> CommandResponse {
+        if let Err(why) = self.admit(request, frame) {
+            self.meters.refused_command();
+            return CommandResponse::failed(NOT_PERMITTED, why);
+        }
+        let Some(asker) = asker_of(request) else {
+            return self.ask_delegate(request);
+        };
+        match self.once.check(Instant::now(), &asker, frame) {
+            Seen::Fresh => {
+                let response = self.ask_delegate(request);
+                self.once
+                    .store(Instant::now(), asker, frame, response.clone());
+                response
+            }
+            Seen::Repeat(response) => {
+                self.meters.repeat();
+                response
+            }
+            Seen::Conflict => {
+                self.meters.conflict();
+                let why = format!(
+                    "nonce {} was already used for another request",
+                    request.nonce()
+                );
+                CommandResponse::failed(NONCE_REUSED, why)
+            }
+        }
+    }
+
+    /// Checks the right of who asks, and notes his name in the request and in the log.
+    fn admit(&mut self, request: &mut CommandRequest, frame: &Frame) -> Result<(), String> {
+        let Some(revocation) = &mut self.revocation else {
+            return Ok(());
+        };
+        revocation.saw(frame);
+        let command = request.command();
+        let user = frame.user_id().unwrap_or_default();
+        let refusal = match revocation.member(user) {
+            None => format!("{user} has no valid key"),
+            Some(member) if member.role < Role::Operator && !command.is_query() => {
+                format!("{user} has the role {}, which may only read", member.role)
+            }
+            Some(_) => {
+                log::info!(
+                    "command {} of {user}, nonce {}",
+                    command.name(),
+                    request.nonce()
+                );
+                request.set_user(user);
+                return Ok(());
+            }
+        };
+        log::warn!("command {} refused: {refusal}", command.name());
+        Err(refusal)
+    }
+
+    fn ask_delegate(&self, request: &mut CommandRequest) -> CommandResponse {
+        let Some(delegate) = self.delegate.current() else {
+            return CommandResponse::unavailable();
+        };
+        request.set_origin(Origin(Some(self.pending.clone())));
+        let _busy = self.meters.busy();
+        match catch_unwind(AssertUnwindSafe(|| delegate.handle(request))) {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                self.meters.exception();
+                CommandResponse::exception(error.to_string())
+            }
+            Err(panic) => {
+                self.meters.exception();
+                log::error!("the delegate panicked on {}", request.command().name());
+                panic_response(panic.as_ref())
+            }
+        }
+    }
+}
+
+fn asker_of(request: &CommandRequest) -> Option<Asker> {
+    let client = request.client_id()?.to_owned();
+    Some((
+        request.user().map(str::to_owned),
+        client,
+        request.nonce().to_string(),
+    ))
+}
+
+/// Frames of a message that are kept, the envelope included; the rest is read, counted and dropped.
+const MAX_FRAMES: usize = 64;
+
+/// `errorCode` of a command that the user's role does not permit. *Ours.*
+pub(crate) const NOT_PERMITTED: i64 = 403;
+
+/// `errorCode` of a request whose nonce its client has used for another. *Ours.*
+pub(crate) const NONCE_REUSED: i64 = 409;

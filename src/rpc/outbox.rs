@@ -1,0 +1,392 @@
+//! The queue between the threads that publish and the one that owns the publisher's socket.
+//!
+//! A crossbeam channel moves one allocated body at a time; this queue appends the serialised body to one growing buffer that the
+//! publisher takes whole, so that a message costs a copy of its bytes and no allocation. Two lanes: emergencies overtake all else.
+//!
+//! ```text
+//! caller threads ──push──> [ urgent ] [ normal ] ──take──> publisher thread ──> socket
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::rpc::topic::Topic;
+use crate::rpc::{Overflow, RpcError};
+use crate::zsocket::Waker;
+
+/// How much may wait, and what happens when more comes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutboxLimits {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+    pub(crate) overflow: Overflow,
+}
+
+/// A bounded queue of serialised messages that any thread fills and one thread empties.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    limits: OutboxLimits,
+    shared: Mutex<Shared>,
+    /// Messages that the publisher has taken and not sent yet; they count against the bound.
+    in_flight: AtomicUsize,
+    /// Set while the urgent lane holds something, so that the publisher looks without the lock.
+    urgent: AtomicBool,
+    /// Set at the start.
+    waker: OnceLock<Waker>,
+}
+
+impl Outbox {
+    /// An outbox that takes nothing yet.
+    pub(crate) fn new(limits: OutboxLimits) -> Self {
+        Self {
+            limits,
+            shared: Mutex::new(Shared::default()),
+            in_flight: AtomicUsize::new(0),
+            urgent: AtomicBool::new(false),
+            waker: OnceLock::new(),
+        }
+    }
+
+    /// Takes messages from now on and wakes the publisher for them.
+    pub(crate) fn open(&self, waker: Waker) {
+        // A second start is refused before it gets here.
+        let _ = self.waker.set(waker);
+        self.shared.lock().phase = Phase::Open;
+    }
+
+    /// Accepts messages from now on and forgets them.
+    pub(crate) fn open_to_nowhere(&self) {
+        self.shared.lock().phase = Phase::Nowhere;
+    }
+
+    /// Queues one message; never blocks on the network or on the publisher.
+    ///
+    /// # Errors
+    /// [`RpcError::QueueFull`] when the bound is reached and the policy is [`Overflow::Refuse`], or when one message alone is larger
+    /// than the bound; [`RpcError::Stopped`] after [`Outbox::close`].
+    pub(crate) fn push(&self, topic: Topic, body: &[u8], marked: bool) -> Result<(), RpcError> {
+        let mut shared = self.shared.lock();
+        match shared.phase {
+            Phase::Open => {}
+            Phase::New => return Err(RpcError::NotStarted),
+            Phase::Nowhere => return Ok(()),
+            Phase::Closed => return Err(RpcError::Stopped),
+        }
+        if !self.has_room(&shared, body.len()) {
+            let oversize = body.len() > self.limits.bytes;
+            match self.limits.overflow {
+                Overflow::DropNewest if !oversize => {
+                    shared.dropped += 1;
+                    add(&mut shared.skipped, topic, 1);
+                    return Ok(());
+                }
+                Overflow::DropOldest if !oversize => {
+                    while !self.has_room(&shared, body.len()) && shared.drop_oldest() {}
+                    if !self.has_room(&shared, body.len()) {
+                        // All that is left is in the publisher's hands: the new message is the one to go.
+                        shared.dropped += 1;
+                        add(&mut shared.skipped, topic, 1);
+                        return Ok(());
+                    }
+                }
+                _ => {
+                    shared.refused += 1;
+                    return Err(self.full(body.len()));
+                }
+            }
+        }
+        let skipped = take(&mut shared.skipped, topic);
+        shared.normal.push(
+            Entry {
+                topic,
+                len: body.len(),
+                skipped,
+                marked,
+            },
+            body,
+        );
+        self.wake(shared);
+        Ok(())
+    }
+
+    /// Queues an emergency: the body goes out on each of the topics in their order, ahead of all that waits.
+    ///
+    /// # Errors
+    /// As [`Outbox::push`]; an emergency is never dropped to make room, nor for lack of it: the urgent lane has a bound of its own,
+    /// as large as the other, and past it the caller is told.
+    pub(crate) fn push_urgent(
+        &self,
+        topics: &[Topic],
+        body: &[u8],
+        marked: bool,
+    ) -> Result<(), RpcError> {
+        let mut shared = self.shared.lock();
+        match shared.phase {
+            Phase::Open => {}
+            Phase::New => return Err(RpcError::NotStarted),
+            Phase::Nowhere => return Ok(()),
+            Phase::Closed => return Err(RpcError::Stopped),
+        }
+        let bytes = body.len() * topics.len();
+        if shared.urgent.entries.len() + topics.len() > self.limits.messages
+            || shared.urgent.len_bytes() + bytes > self.limits.bytes
+        {
+            shared.refused += 1;
+            return Err(self.full(bytes));
+        }
+        for &topic in topics {
+            shared.urgent.push(
+                Entry {
+                    topic,
+                    len: body.len(),
+                    skipped: 0,
+                    marked,
+                },
+                body,
+            );
+        }
+        self.urgent.store(true, Ordering::Release);
+        self.wake(shared);
+        Ok(())
+    }
+
+    /// Takes all that waits in the normal lane, in exchange for an emptied batch whose memory is used again.
+    pub(crate) fn take(&self, emptied: &mut Batch) {
+        debug_assert!(emptied.entries.is_empty());
+        emptied.clear();
+        let mut shared = self.shared.lock();
+        std::mem::swap(&mut shared.normal, emptied);
+        self.in_flight
+            .store(emptied.entries.len(), Ordering::Relaxed);
+    }
+
+    /// The same for the urgent lane.
+    pub(crate) fn take_urgent(&self, emptied: &mut Batch) {
+        emptied.clear();
+        let mut shared = self.shared.lock();
+        self.urgent.store(false, Ordering::Release);
+        std::mem::swap(&mut shared.urgent, emptied);
+    }
+
+    /// Whether an emergency waits; costs one atomic load.
+    pub(crate) fn has_urgent(&self) -> bool {
+        self.urgent.load(Ordering::Acquire)
+    }
+
+    /// The publisher has sent one more of the messages that it took.
+    pub(crate) fn sent_one(&self) {
+        // One writer: the publisher; a plain store would do, but a subtraction says what is meant.
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Numbers of messages that were dropped behind the last queued one, by topic, once nothing waits any more.
+    pub(crate) fn take_trailing_drops(&self, mut each: impl FnMut(Topic, u64)) {
+        let mut shared = self.shared.lock();
+        if shared.normal.entries.is_empty() {
+            shared
+                .skipped
+                .drain(..)
+                .for_each(|(topic, count)| each(topic, count));
+        }
+    }
+
+    /// Announces that the publisher is about to block; `false` when there is work after all.
+    pub(crate) fn park(&self) -> bool {
+        let mut shared = self.shared.lock();
+        let idle = shared.is_empty() && shared.phase != Phase::Closed;
+        shared.parked = idle;
+        idle
+    }
+
+    /// Refuses what comes from now on; what is queued stays.
+    pub(crate) fn close(&self) {
+        let mut shared = self.shared.lock();
+        shared.phase = Phase::Closed;
+        drop(shared);
+        self.nudge();
+    }
+
+    /// Closed, and nothing left.
+    pub(crate) fn is_finished(&self) -> bool {
+        let shared = self.shared.lock();
+        shared.phase == Phase::Closed && shared.is_empty()
+    }
+
+    /// What waits and what was lost here.
+    pub(crate) fn counts(&self) -> OutboxCounts {
+        let shared = self.shared.lock();
+        OutboxCounts {
+            depth: shared.normal.entries.len()
+                + shared.urgent.entries.len()
+                + self.in_flight.load(Ordering::Relaxed),
+            dropped: shared.dropped,
+            refused: shared.refused,
+        }
+    }
+
+    /// Wakes the publisher for a reason other than a message: a deadline moved, a key was revoked.
+    pub(crate) fn nudge(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake();
+        }
+    }
+
+    fn wake(&self, mut shared: parking_lot::MutexGuard<'_, Shared>) {
+        let parked = std::mem::take(&mut shared.parked);
+        drop(shared);
+        if parked {
+            self.nudge();
+        }
+    }
+
+    fn has_room(&self, shared: &Shared, bytes: usize) -> bool {
+        let waiting = shared.normal.entries.len() + self.in_flight.load(Ordering::Relaxed);
+        waiting < self.limits.messages && shared.normal.len_bytes() + bytes <= self.limits.bytes
+    }
+
+    fn full(&self, bytes: usize) -> RpcError {
+        RpcError::QueueFull {
+            bytes,
+            message_limit: self.limits.messages,
+            byte_limit: self.limits.bytes,
+        }
+    }
+}
+
+/// What waits in an [`Outbox`] and what it lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OutboxCounts {
+    pub(crate) depth: usize,
+    pub(crate) dropped: u64,
+    pub(crate) refused: u64,
+}
+
+impl Entry {
+    /// A message that did not wait here.
+    pub(crate) fn unqueued(topic: Topic, marked: bool) -> Self {
+        Self {
+            topic,
+            len: 0,
+            skipped: 0,
+            marked,
+        }
+    }
+}
+
+/// Messages in the order in which they were queued, their bodies end to end in one buffer.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    entries: VecDeque<Entry>,
+    bytes: Vec<u8>,
+    /// Where the body of the first entry begins.
+    head: usize,
+    /// Dropped from the front of this batch, by topic.
+    dropped_before: Vec<(Topic, u64)>,
+}
+
+impl Batch {
+    /// The next message, or `None` when all are out.
+    pub(crate) fn next(&mut self) -> Option<(Entry, &[u8])> {
+        let entry = self.entries.pop_front()?;
+        let start = self.head;
+        self.head += entry.len;
+        Some((entry, &self.bytes[start..self.head]))
+    }
+
+    /// What was dropped before the first message of the batch; to be read before the messages.
+    pub(crate) fn drain_dropped_before(&mut self) -> impl Iterator<Item = (Topic, u64)> + '_ {
+        self.dropped_before.drain(..)
+    }
+
+    fn push(&mut self, entry: Entry, body: &[u8]) {
+        self.entries.push_back(entry);
+        self.bytes.extend_from_slice(body);
+    }
+
+    fn len_bytes(&self) -> usize {
+        self.bytes.len() - self.head
+    }
+
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes.clear();
+        // One burst must not keep its memory for ever.
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.head = 0;
+    }
+}
+
+/// One message of a [`Batch`], without its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) topic: Topic,
+    len: usize,
+    /// How many messages of this topic were dropped between the one before and this one.
+    pub(crate) skipped: u64,
+    /// Whether the body takes the members `epoch` and `sequence`.
+    pub(crate) marked: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    normal: Batch,
+    urgent: Batch,
+    /// Dropped since the last accepted message of the topic.
+    skipped: Vec<(Topic, u64)>,
+    dropped: u64,
+    refused: u64,
+    parked: bool,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    New,
+    Open,
+    Nowhere,
+    Closed,
+}
+
+impl Shared {
+    fn is_empty(&self) -> bool {
+        self.normal.entries.is_empty() && self.urgent.entries.is_empty()
+    }
+
+    fn drop_oldest(&mut self) -> bool {
+        let Some((entry, _)) = self.normal.next() else {
+            return false;
+        };
+        self.dropped += 1;
+        add(
+            &mut self.normal.dropped_before,
+            entry.topic,
+            entry.skipped + 1,
+        );
+        if self.normal.head > KEPT_BYTES.max(self.normal.bytes.len() / 2) {
+            let head = std::mem::take(&mut self.normal.head);
+            self.normal.bytes.drain(..head);
+        }
+        true
+    }
+}
+
+fn add(counts: &mut Vec<(Topic, u64)>, topic: Topic, count: u64) {
+    match counts.iter_mut().find(|(of, _)| *of == topic) {
+        Some((_, sum)) => *sum += count,
+        None => counts.push((topic, count)),
+    }
+}
+
+fn take(counts: &mut Vec<(Topic, u64)>, topic: Topic) -> u64 {
+    match counts.iter().position(|(of, _)| *of == topic) {
+        Some(at) => counts.swap_remove(at).1,
+        None => 0,
+    }
+}
+
+/// Memory that an empty batch keeps for the next burst.
+const KEPT_BYTES: usize = 1 << 20;

@@ -1,0 +1,158 @@
+//! The thread that owns the publisher's socket.
+//!
+//! The socket is an XPUB: the wire is PUB's, and the service sees each subscription arrive, which is the moment for a heartbeat.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use crate::rpc::message::append_extras;
+use crate::rpc::outbox::{Batch, Entry, Outbox};
+use crate::rpc::pending::PendingCommands;
+use crate::rpc::publisher_state::{Condition, PublisherState};
+use crate::rpc::revocation::Revocation;
+use crate::rpc::stats::Meters;
+use crate::rpc::tap::Taps;
+use crate::rpc::{Dialect, Topic};
+use crate::zsocket::{self, Frame, Socket, WakeReceiver};
+
+/// All that the publisher's thread owns or shares.
+pub(crate) struct PublisherThread {
+    pub(crate) socket: Socket,
+    pub(crate) wake: WakeReceiver,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) state: PublisherState,
+    pub(crate) pending: PendingCommands,
+    pub(crate) taps: Arc<Taps>,
+    pub(crate) meters: Arc<Meters>,
+    pub(crate) revocation: Option<Revocation>,
+    pub(crate) dialect: Dialect,
+    pub(crate) extras: bool,
+    pub(crate) epoch: u64,
+}
+
+impl PublisherThread {
+    /// Sends until the outbox is closed and empty; the socket then lingers as its option says.
+    pub(crate) fn run(mut self) {
+        let mut batch = Batch::default();
+        let mut urgent = Batch::default();
+        let mut scratch = Vec::with_capacity(1024);
+        loop {
+            self.send_urgent(&mut urgent, &mut scratch);
+            self.send_batch(&mut batch, &mut urgent, &mut scratch);
+            self.serve(&mut scratch);
+            if self.outbox.is_finished() {
+                self.outbox.take_trailing_drops(|topic, count| {
+                    self.state.skip(topic, count);
+                });
+                return;
+            }
+            if self.outbox.park() {
+                self.block();
+            }
+        }
+    }
+
+    /// All that waits in the normal lane; emergencies that arrive meanwhile go first, heartbeats keep their time.
+    fn send_batch(&mut self, batch: &mut Batch, urgent: &mut Batch, scratch: &mut Vec<u8>) {
+        self.outbox.take(batch);
+        for (topic, count) in batch.drain_dropped_before() {
+            self.state.skip(topic, count);
+        }
+        let mut since_served = 0;
+        while let Some((entry, body)) = batch.next() {
+            self.emit(entry, body, scratch);
+            self.outbox.sent_one();
+            if self.outbox.has_urgent() {
+                self.send_urgent(urgent, scratch);
+            }
+            since_served += 1;
+            if since_served == SERVE_EVERY {
+                since_served = 0;
+                self.serve(scratch);
+            }
+        }
+    }
+
+    fn send_urgent(&mut self, urgent: &mut Batch, scratch: &mut Vec<u8>) {
+        if self.outbox.has_urgent() {
+            self.outbox.take_urgent(urgent);
+            while let Some((entry, body)) = urgent.next() {
+                self.emit(entry, body, scratch);
+            }
+        }
+    }
+
+    /// What is not publishing: arriving subscribers, the heartbeat, pending commands past their deadline, revoked keys.
+    fn serve(&mut self, scratch: &mut Vec<u8>) {
+        let mut frame = Frame::new();
+        while let Ok(true) = self.socket.try_recv_into(&mut frame) {
+            self.state.on_subscription(&frame);
+            self.meters.subscribed();
+            if let Some(revocation) = &mut self.revocation {
+                revocation.saw(&frame);
+            }
+        }
+        if let Some(revocation) = &mut self.revocation {
+            revocation.enforce();
+        }
+        let now = Instant::now();
+        self.pending.expire(now);
+        let due = self.state.heartbeat(now, SystemTime::now(), || {
+            let counts = self.outbox.counts();
+            Condition {
+                queue_depth: counts.depth,
+                dropped: counts.dropped,
+                delegate_busy: self.meters.delegate_busy(now),
+            }
+        });
+        if let Some(body) = due {
+            self.outbox.take_trailing_drops(|topic, count| {
+                self.state.skip(topic, count);
+            });
+            let body = self.dialect.publish_form(&body);
+            let entry = Entry::unqueued(Topic::HEARTBEAT, self.extras);
+            self.emit(entry, &body, scratch);
+        }
+    }
+
+    fn emit(&mut self, entry: Entry, body: &[u8], scratch: &mut Vec<u8>) {
+        let sequence = self.state.stamp(entry.topic, entry.skipped);
+        scratch.clear();
+        scratch.extend_from_slice(body);
+        if entry.marked {
+            append_extras(scratch, self.epoch, sequence, self.dialect);
+        }
+        // An XPUB never blocks and never refuses: a subscriber at its high-water mark misses the message, and sees the gap.
+        let sent = self
+            .socket
+            .try_send_bytes(&entry.topic.to_bytes(), true)
+            .and_then(|()| self.socket.try_send_bytes(scratch, false));
+        match sent {
+            Ok(()) => self.meters.published(scratch.len()),
+            Err(error) => {
+                self.meters.send_failed();
+                log::warn!("a message of topic {} was not sent: {error}", entry.topic);
+            }
+        }
+        self.taps.pass(entry.topic, scratch, self.epoch, sequence);
+    }
+
+    fn block(&mut self) {
+        let deadline = match self.pending.next_deadline() {
+            Some(deadline) => deadline.min(self.state.next_deadline()),
+            None => self.state.next_deadline(),
+        };
+        match zsocket::wait(&[&self.socket], Some(&self.wake), Some(deadline)) {
+            Ok(ready) if ready.woken() => self.wake.drain(),
+            Ok(_) => {}
+            Err(error) => {
+                // Only a terminated context gets here, and ours lives as long as the service.
+                log::error!("the publisher cannot wait: {error}");
+                self.outbox.close();
+            }
+        }
+    }
+}
+
+/// Messages sent between two looks at the clock and at arriving subscribers.
+const SERVE_EVERY: u32 = 64;

@@ -1,0 +1,121 @@
+//! In-process consumers of everything that a service publishes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError};
+use parking_lot::Mutex;
+
+use crate::rpc::{Message, Topic};
+
+/// An in-process consumer: everything published, in order, as the wire carries it.
+///
+/// Bounded: a consumer that falls behind misses messages, which [`Tap::lost`] counts and the sequence numbers show; the publisher
+/// never waits for it. Dropping the tap ends it; after the service stopped it gives what is left and then ends.
+///
+/// ```
+/// use acqbus::rpc::{RpcOptions, RpcService, Topic};
+///
+/// let service = RpcService::launch(RpcOptions::default().any_port())?;
+/// let tap = service.tap(16);
+/// service.send_string(Topic::PROPERTY_CHANGE, "warm")?;
+/// let message = tap.iter().find(|message| message.topic == Topic::PROPERTY_CHANGE);
+/// assert!(message.is_some());
+/// # Ok::<(), acqbus::rpc::RpcError>(())
+/// ```
+#[derive(Debug)]
+pub struct Tap {
+    messages: Receiver<Message>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Tap {
+    /// Blocks the calling thread until the next message; `None` once the service has stopped and all is read.
+    #[must_use]
+    pub fn recv(&self) -> Option<Message> {
+        self.messages.recv().ok()
+    }
+
+    /// The same for at most `timeout`; `None` after it too.
+    #[must_use]
+    pub fn recv_timeout(&self, timeout: Duration) -> Option<Message> {
+        match self.messages.recv_timeout(timeout) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    /// The same until `deadline`.
+    #[must_use]
+    pub fn recv_deadline(&self, deadline: Instant) -> Option<Message> {
+        self.messages.recv_deadline(deadline).ok()
+    }
+
+    /// The next message if one waits; never blocks.
+    #[must_use]
+    pub fn try_recv(&self) -> Option<Message> {
+        match self.messages.try_recv() {
+            Ok(message) => Some(message),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        }
+    }
+
+    /// Blocking iterator over the messages; ends when the service has stopped.
+    pub fn iter(&self) -> impl Iterator<Item = Message> + '_ {
+        self.messages.iter()
+    }
+
+    /// How many messages this consumer missed because it was `capacity` behind.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// The taps of one service, as its publisher sees them.
+#[derive(Debug, Default)]
+pub(crate) struct Taps {
+    any: AtomicBool,
+    open: Mutex<Vec<(Sender<Message>, Arc<AtomicU64>)>>,
+    lost: AtomicU64,
+}
+
+impl Taps {
+    pub(crate) fn open(&self, capacity: usize) -> Tap {
+        let (sender, messages) = crossbeam_channel::bounded(capacity.max(1));
+        let lost = Arc::new(AtomicU64::new(0));
+        self.open.lock().push((sender, Arc::clone(&lost)));
+        self.any.store(true, Ordering::Release);
+        Tap { messages, lost }
+    }
+
+    /// Hands one message to each tap; costs one atomic load where there is none.
+    pub(crate) fn pass(&self, topic: Topic, body: &[u8], epoch: u64, sequence: u64) {
+        if !self.any.load(Ordering::Acquire) {
+            return;
+        }
+        let message = Message::published(topic, body, epoch, sequence);
+        let mut open = self.open.lock();
+        open.retain(|(tap, lost)| match tap.try_send(message.clone()) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                lost.fetch_add(1, Ordering::Relaxed);
+                self.lost.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+            Err(TrySendError::Disconnected(_)) => false,
+        });
+        self.any.store(!open.is_empty(), Ordering::Release);
+    }
+
+    /// Ends every tap, behind what it still holds.
+    pub(crate) fn close(&self) {
+        self.open.lock().clear();
+        self.any.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
