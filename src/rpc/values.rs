@@ -110,8 +110,10 @@ wire_numbers! {
 
 wire_numbers! {
     /// Who or what stopped the rig (from 0.11).
+    #[derive(Default)]
     EmergencyStopReason ("emergency stop reason") {
-        /// Not known.
+        /// Not known; what a peer before 0.11 is taken to mean.
+        #[default]
         Unknown = 0, "unknown";
         /// An alarm.
         AlarmMonitor = 101, "alarm_monitor";
@@ -126,8 +128,10 @@ wire_numbers! {
 
 wire_numbers! {
     /// Who or what let the rig go on (from 0.11).
+    #[derive(Default)]
     EmergencyResumeReason ("emergency resume reason") {
-        /// Not known.
+        /// Not known; what a peer before 0.11 is taken to mean.
+        #[default]
         Unknown = 0, "unknown";
         /// An alarm that resumes by itself.
         AlarmMonitorResume = 101, "alarm_monitor_resume";
@@ -185,18 +189,5 @@ wire_texts! {
         Grabbed = "grabbed";
         /// The pellet was eaten.
         Eaten = "eaten";
-    }
-}
-
-// A reader of an old peer that lacks the reason sees "not known".
-impl Default for EmergencyStopReason {
-    fn default() -> Self {
-        Self::Unknown
-    }
-}
-
-impl Default for EmergencyResumeReason {
-    fn default() -> Self {
-        Self::Unknown
     }
 }
