@@ -164,7 +164,7 @@ pub(crate) fn camelize_word(key: &[u8], class: KeyClass, out: &mut Vec<u8>) {
         }
     }
     let first_two = &key[..key.len().min(2)];
-    if leading == 0 && !(has_kind(first_two, CAPITAL) && !has_kind(first_two, SMALL)) {
+    if leading == 0 && (has_kind(first_two, SMALL) || !has_kind(first_two, CAPITAL)) {
         out[start..]
             .iter_mut()
             .take(1)

@@ -6,7 +6,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::rpc::{EventContext, EventKind};
+use crate::rpc::context::EventContext;
+use crate::rpc::json;
+use crate::rpc::kind::EventKind;
 
 /// One event, generic over its context: a typed one, any serialisable value, or (read from the wire) a JSON [`Value`].
 ///
@@ -35,7 +37,7 @@ pub struct Event<C = Value> {
 }
 
 impl Event {
-    /// An event without context, at a given time.
+    /// An event without context, at a given time, told for the first time.
     #[must_use]
     pub const fn new(kind: EventKind, when: f64, index: i64) -> Self {
         Self {
@@ -55,13 +57,40 @@ impl Event {
             .unwrap_or_default();
         Self::new(kind, since_epoch.as_secs_f64(), monotonic_nanoseconds())
     }
+
+    /// Reads an event; only `kind` is needed, the rest may be absent or of another type.
+    pub(crate) fn from_json(body: Value) -> Option<Self> {
+        let Value::Object(mut members) = body else {
+            return None;
+        };
+        let kind = json::integer(members.get("kind")?)?;
+        let integer = |name: &str| members.get(name).and_then(json::integer);
+        Some(Self {
+            kind: EventKind::from(kind),
+            when: members.get("when").and_then(Value::as_f64).unwrap_or(0.0),
+            index: integer("index").unwrap_or(0),
+            repeat: integer("repeat").and_then(|repeat| u32::try_from(repeat).ok()),
+            context: members
+                .swap_remove("context")
+                .filter(|context| !context.is_null()),
+        })
+    }
 }
 
 impl<C: EventContext> Event<C> {
-    /// An event of the kind that its context belongs to, happening now; the first kind where the context serves several.
+    /// An event of the kind that its context belongs to, happening now.
+    ///
+    /// It does not compile for a context that several kinds carry; those take [`Event::now`] and
+    /// [`with_context`](Self::with_context).
     #[must_use]
     pub fn of(context: C) -> Self {
-        Event::now(C::KINDS.first().copied().unwrap_or(EventKind::Unknown)).with_context(context)
+        const {
+            assert!(
+                C::KINDS.len() == 1,
+                "several kinds carry this context: name the kind with Event::now"
+            );
+        }
+        Event::now(C::KINDS[0]).with_context(context)
     }
 }
 
@@ -91,4 +120,73 @@ fn monotonic_nanoseconds() -> i64 {
     let since = BEGIN.get_or_init(Instant::now).elapsed();
     // 292 years after the start of the process.
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::rpc::context::session::SessionStarted;
+
+    fn text<C: Serialize>(event: &Event<C>) -> String {
+        let mut body = Vec::new();
+        json::to_camel_json(event, &mut body).expect("serialisable");
+        String::from_utf8(body).expect("ASCII")
+    }
+
+    #[test]
+    fn event_is_written_in_the_order_of_the_wire() {
+        let event = Event {
+            repeat: None,
+            ..Event::new(EventKind::EmergencyStop, 0.0, -3)
+        };
+        assert_eq!(
+            text(&event),
+            r#"{"kind": 101, "when": 0.0, "index": -3, "context": null}"#
+        );
+        let event = event.with_context(json!({"reason_code": 1})).with_repeat(0);
+        assert_eq!(
+            text(&event),
+            r#"{"kind": 101, "when": 0.0, "index": -3, "context": {"reasonCode": 1}, "repeat": 0}"#
+        );
+    }
+
+    #[test]
+    fn event_reads_back_what_it_writes() {
+        let event = Event::new(EventKind::Other(-4), 1.25, 1 << 40)
+            .with_context(json!({"aB": [1, {"c": null}]}))
+            .with_repeat(2);
+        let body = json::parse(text(&event).as_bytes(), 8).expect("JSON");
+        assert_eq!(Event::from_json(body), Some(event));
+    }
+
+    #[test]
+    fn events_of_careless_peers_are_read() {
+        let read = |body| Event::from_json(body).map(|event| event.kind);
+        assert_eq!(
+            read(json!({"index": 1, "kind": 101.0})),
+            Some(EventKind::EmergencyStop)
+        );
+        assert_eq!(
+            read(json!({"kind": 1, "when": "x", "repeat": -1})),
+            Some(EventKind::Other(1))
+        );
+        assert_eq!(read(json!({"kind": "101"})), None);
+        assert_eq!(read(json!({"when": 1})), None);
+        assert_eq!(read(json!([101])), None);
+    }
+
+    #[test]
+    fn later_event_has_a_later_index_and_its_contexts_kind() {
+        let context = || SessionStarted {
+            session_id: "s".into(),
+            is_analysis_deferred: false,
+        };
+        let first = Event::of(context());
+        let second = Event::of(context());
+        assert_eq!(first.kind, EventKind::SessionStarted);
+        assert!(first.index < second.index);
+        assert!(first.when > 1.6e9);
+    }
 }

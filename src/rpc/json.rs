@@ -139,6 +139,40 @@ pub fn parse(text: &[u8], depth_limit: usize) -> Result<Value, DecodeError> {
     read::read(text)
 }
 
+/// Appends a JSON value as text, with its keys as they are.
+pub(crate) fn write_value(value: &Value, out: &mut Vec<u8>) {
+    if to_json(value, out).is_err() {
+        // Never: a `Value` holds nothing that JSON cannot. Null keeps the text around it whole.
+        out.extend_from_slice(b"null");
+    }
+}
+
+/// The integer that a JSON value equals, as Python compares: `4e2` is 400, `false` 0 and `true` 1.
+pub(crate) fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Bool(truth) => Some(i64::from(*truth)),
+        Value::Number(number) => number.as_i64().or_else(|| {
+            let float = number.as_f64()?;
+            // Within these bounds the conversion is exact.
+            let exact = float.fract() == 0.0 && float.abs() < 9_007_199_254_740_992.0;
+            exact.then_some(float as i64)
+        }),
+        _ => None,
+    }
+}
+
+/// The type of a JSON value, with its article.
+pub(crate) const fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
 fn write<T: Serialize + ?Sized>(
     value: &T,
     camel: bool,

@@ -49,7 +49,7 @@ pub use number::UnknownName;
 pub use options::{Overflow, RpcOptions};
 pub use pending::PendingInfo;
 pub use publisher::Publisher;
-pub use request::{CommandRequest, Nonce, decode_request, encode_request};
+pub use request::{CommandRequest, MAX_CLIENT_ID, Nonce, decode_request, encode_request};
 pub use response::{
     CommandResponse, Response, encode_command_result, encode_reply, encode_unusable_reply,
 };

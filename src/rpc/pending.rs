@@ -125,7 +125,13 @@ impl PendingCommands {
         response: &CommandResponse,
     ) -> Result<(), RpcError> {
         let mut body = Vec::with_capacity(256);
-        let shape = encode_command_result(deferred.command, &deferred.nonce, response, &mut body);
+        let shape = encode_command_result(
+            deferred.command,
+            &deferred.nonce,
+            response,
+            self.publisher.dialect(),
+            &mut body,
+        );
         self.publisher.queue(topic, &body, shape)
     }
 }

@@ -125,7 +125,13 @@ impl Publisher {
         response: &CommandResponse,
     ) -> Result<(), RpcError> {
         with_scratch(|body| {
-            let shape = encode_command_result(request.command(), request.nonce(), response, body);
+            let shape = encode_command_result(
+                request.command(),
+                request.nonce(),
+                response,
+                self.dialect,
+                body,
+            );
             self.queue(Topic::COMMAND_RESULT, body, shape)
         })
     }
@@ -133,6 +139,10 @@ impl Publisher {
     pub(crate) fn queue(&self, topic: Topic, body: &[u8], shape: Shape) -> Result<(), RpcError> {
         let marked = self.takes_extras(shape);
         self.push(&[topic], &self.dialect.publish_form(body), marked, false)
+    }
+
+    pub(crate) const fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     pub(crate) fn outbox(&self) -> &Outbox {

@@ -423,6 +423,10 @@ impl ser::SerializeMap for Object<'_, '_> {
 }
 
 /// Writes a struct: an object, or one of the two that `serde_json` uses to hand over text.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack for one object; a box would cost an allocation for each"
+)]
 pub(super) enum Structure<'w, 'a> {
     Object(Object<'w, 'a>),
     Number(&'w mut Writer<'a>),
