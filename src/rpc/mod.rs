@@ -6,9 +6,7 @@ mod client;
 mod command;
 pub mod context;
 mod defer;
-mod delegate;
 mod dialect;
-mod dispatcher;
 mod error;
 mod event;
 pub mod json;
@@ -17,21 +15,11 @@ mod kind;
 pub mod kind_0_9_7;
 mod message;
 mod number;
-mod once;
-mod options;
-mod outbox;
-mod pending;
-mod publisher;
-mod publisher_state;
-mod publisher_thread;
 mod request;
 mod response;
-mod revocation;
 mod service;
-mod stats;
 pub mod status;
 pub mod status_0_9_7;
-mod tap;
 mod topic;
 pub mod values;
 
@@ -39,21 +27,17 @@ pub use client::{ClientOptions, Notice, Outcome, RemoteClient, Retry, Subscripti
 pub use command::{ApiCommand, CommandResult, ErrorKind, UnknownCommand};
 pub use context::EventContext;
 pub use defer::PendingCommand;
-pub use delegate::CommandRequestDelegate;
 pub use dialect::Dialect;
 pub use error::RpcError;
 pub use event::Event;
 pub use kind::EventKind;
 pub use message::{Heartbeat, Message, append_extras};
 pub use number::UnknownName;
-pub use options::{Overflow, RpcOptions};
-pub use pending::PendingInfo;
-pub use publisher::Publisher;
 pub use request::{CommandRequest, MAX_CLIENT_ID, Nonce, decode_request, encode_request};
 pub use response::{
     CommandResponse, Response, encode_command_result, encode_reply, encode_unusable_reply,
 };
-pub use service::RpcService;
-pub use stats::Stats;
-pub use tap::Tap;
+pub use service::{
+    CommandRequestDelegate, Overflow, PendingInfo, Publisher, RpcOptions, RpcService, Stats, Tap,
+};
 pub use topic::{Topic, UnknownTopic};

@@ -1,4 +1,30 @@
 //! The service that an acquisition application embeds.
+//!
+//! ```text
+//! callers ── publisher ──> outbox ──> publisher_thread (XPUB) ──> subscribers
+//!                                       └──> taps
+//! clients ──> dispatcher (ROUTER) ──> once ──> delegate ──> pending ──> publisher
+//! ```
+
+mod delegate;
+mod dispatcher;
+mod once;
+mod options;
+mod outbox;
+mod pending;
+mod publisher;
+mod publisher_state;
+mod publisher_thread;
+mod revocation;
+mod stats;
+mod tap;
+
+pub use delegate::CommandRequestDelegate;
+pub use options::{Overflow, RpcOptions};
+pub use pending::PendingInfo;
+pub use publisher::Publisher;
+pub use stats::Stats;
+pub use tap::Tap;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,20 +35,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use self::delegate::DelegateSlot;
+use self::dispatcher::Dispatcher;
+use self::once::OnceWindow;
+use self::outbox::{Outbox, OutboxLimits};
+use self::pending::PendingCommands;
+use self::publisher_state::{Identity, PublisherState};
+use self::publisher_thread::PublisherThread;
+use self::revocation::Revocation;
+use self::stats::Meters;
+use self::tap::Taps;
 use crate::rpc::answer::RequestLimits;
-use crate::rpc::delegate::{CommandRequestDelegate, DelegateSlot};
-use crate::rpc::dispatcher::Dispatcher;
 use crate::rpc::keys::{PeerTable, SharedKeyRing, ZapHandler};
-use crate::rpc::once::OnceWindow;
-use crate::rpc::outbox::{Outbox, OutboxLimits};
-use crate::rpc::pending::{PendingCommands, PendingInfo};
-use crate::rpc::publisher::Publisher;
-use crate::rpc::publisher_state::{Identity, PublisherState};
-use crate::rpc::publisher_thread::PublisherThread;
-use crate::rpc::revocation::Revocation;
-use crate::rpc::stats::{Meters, Stats};
-use crate::rpc::tap::{Tap, Taps};
-use crate::rpc::{CommandRequest, CommandResponse, Event, RpcError, RpcOptions, Topic};
+use crate::rpc::{CommandRequest, CommandResponse, Event, RpcError, Topic};
 use crate::zsocket::{
     Context, Endpoint, Socket, SocketKind, SocketOptions, SocketSecurity, WakeReceiver, Waker,
     addresses_of, wake_pair,

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::rpc::message::append_extras;
-use crate::rpc::outbox::{Batch, Entry, Outbox};
-use crate::rpc::pending::PendingCommands;
-use crate::rpc::publisher_state::{Condition, PublisherState};
-use crate::rpc::revocation::Revocation;
-use crate::rpc::stats::Meters;
-use crate::rpc::tap::Taps;
+use crate::rpc::service::outbox::{Batch, Entry, Outbox};
+use crate::rpc::service::pending::PendingCommands;
+use crate::rpc::service::publisher_state::{Condition, PublisherState};
+use crate::rpc::service::revocation::Revocation;
+use crate::rpc::service::stats::Meters;
+use crate::rpc::service::tap::Taps;
 use crate::rpc::{Dialect, Topic};
 use crate::zsocket::{self, Frame, Socket, WakeReceiver};
 

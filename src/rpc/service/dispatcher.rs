@@ -10,11 +10,11 @@ use std::time::Instant;
 
 use crate::rpc::answer::{Answered, RequestLimits, answer, panic_response};
 use crate::rpc::defer::{Deferrals, Origin};
-use crate::rpc::delegate::DelegateSlot;
 use crate::rpc::keys::Role;
-use crate::rpc::once::{Asker, OnceWindow, Seen};
-use crate::rpc::revocation::Revocation;
-use crate::rpc::stats::Meters;
+use crate::rpc::service::delegate::DelegateSlot;
+use crate::rpc::service::once::{Asker, OnceWindow, Seen};
+use crate::rpc::service::revocation::Revocation;
+use crate::rpc::service::stats::Meters;
 use crate::rpc::{CommandRequest, CommandResponse, Dialect, encode_unusable_reply};
 use crate::zsocket::{self, Frame, Socket, WakeReceiver};
 

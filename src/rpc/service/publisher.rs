@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
 use crate::rpc::json::{self, Shape};
-use crate::rpc::outbox::Outbox;
+use crate::rpc::service::outbox::Outbox;
 use crate::rpc::{
     CommandRequest, CommandResponse, Dialect, Event, EventKind, RpcError, Topic,
     encode_command_result,

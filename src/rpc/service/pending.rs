@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::rpc::defer::{Deferrals, Deferred};
-use crate::rpc::publisher::Publisher;
 use crate::rpc::request::Nonce;
+use crate::rpc::service::publisher::Publisher;
 use crate::rpc::{ApiCommand, CommandResponse, RpcError, Topic, encode_command_result};
 
 /// One command that was answered as pending and has no result yet.
