@@ -132,7 +132,13 @@ impl From<RpcError> for Failure {
 }
 
 fn exit_of(error: &RpcError) -> Exit {
-    if error.is_bad_data() {
+    if error.is_refused() {
+        Exit::Refused
+    } else if error.is_timeout() {
+        Exit::TimedOut
+    } else if error.is_connection() {
+        Exit::Connection
+    } else if error.is_bad_data() {
         Exit::BadData
     } else {
         Exit::Failed

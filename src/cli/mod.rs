@@ -11,13 +11,18 @@
 #![allow(dead_code)]
 
 mod args;
+mod bus;
 mod complete;
 mod config;
 mod console;
 mod exit;
 mod kinds;
+mod listen;
 mod names;
 mod print;
+mod send;
+mod show;
+mod signal;
 
 use std::env;
 use std::ffi::OsString;
@@ -27,6 +32,7 @@ use std::process::ExitCode;
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::print::Output;
 
 /// Runs the program with the arguments of this process and gives its exit code.
 ///
@@ -57,6 +63,12 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Send one command and print its reply
+    #[command(after_help = send::EXAMPLES)]
+    Send(send::Send),
+    /// Print what the bus publishes
+    #[command(after_help = listen::EXAMPLES)]
+    Listen(listen::Listen),
     /// Print the completion script of a shell
     #[command(
         after_help = "Example:\n  acqbus completions bash > ~/.local/share/bash-completion/completions/acqbus"
@@ -87,8 +99,11 @@ fn run(args: &[OsString]) -> Result<Exit, Failure> {
 }
 
 impl Verb {
-    fn run(&self, _common: &args::Common, program: Command) -> Result<Exit, Failure> {
+    fn run(&self, common: &args::Common, program: Command) -> Result<Exit, Failure> {
+        let out = Output::new(common.json);
         match self {
+            Self::Send(verb) => verb.run(out),
+            Self::Listen(verb) => verb.run(out),
             Self::Completions(verb) => verb.run(program).map(|()| Exit::Done),
             Self::Man(verb) => verb.run(program).map(|()| Exit::Done),
         }
