@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::rpc::request::{CommandRequest, Nonce};
+use crate::rpc::nonce::Nonce;
 use crate::rpc::{ApiCommand, CommandResponse, CommandResult, RpcError};
 
 /// Where unfinished commands are kept; the service is one.
@@ -55,6 +55,18 @@ pub struct PendingCommand {
 }
 
 impl PendingCommand {
+    /// Notes the command where its request came from.
+    pub(crate) fn open(origin: &Origin, deferred: Deferred) -> Self {
+        let (command, nonce) = (deferred.command, deferred.nonce.clone());
+        let id = origin.0.as_ref().map_or(0, |origin| origin.open(deferred));
+        Self {
+            origin: origin.clone(),
+            id,
+            command,
+            nonce,
+        }
+    }
+
     /// The command that waits for its result.
     #[must_use]
     pub fn command(&self) -> ApiCommand {
@@ -120,34 +132,6 @@ impl Drop for PendingCommand {
             // After a proper end there is nothing left to say.
             let _ = origin.finish(self.id, &dropped);
         }
-    }
-}
-
-impl CommandRequest {
-    /// Answers now, finishes later: the response `PENDING_WITH_NOTIFICATION`, and the handle that publishes the result.
-    ///
-    /// A request that no service received (one made in a test) gives a handle whose calls return [`RpcError::Stopped`].
-    #[must_use]
-    pub fn defer(&self) -> (CommandResponse, PendingCommand) {
-        let origin = self.origin().clone();
-        let id = origin.0.as_ref().map_or(0, |origin| {
-            origin.open(Deferred {
-                command: self.command(),
-                custom_command: self.custom_command(),
-                nonce: self.nonce().clone(),
-                user: self.user().map(str::to_owned),
-            })
-        });
-        let pending = PendingCommand {
-            origin,
-            id,
-            command: self.command(),
-            nonce: self.nonce().clone(),
-        };
-        (
-            CommandResponse::new(CommandResult::PendingWithNotification),
-            pending,
-        )
     }
 }
 

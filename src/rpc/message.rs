@@ -1,6 +1,7 @@
 //! Published messages: the two frames that a subscriber gets.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -14,7 +15,7 @@ use crate::wire::DecodeError;
 
 /// One published message.
 #[non_exhaustive]
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     /// What it is about.
     pub topic: Topic,
@@ -105,12 +106,23 @@ impl Message {
         Heartbeat::from_json(&self.json(DEPTH).ok()?)
     }
 
-    /// The outcome of a command, if the topic is COMMAND_RESULT and the body is one.
+    /// The outcome of a command, or how far it is, if the topic is COMMAND_RESULT or COMMAND_PROGRESS and the body is one.
     pub fn command_result(&self) -> Option<Response> {
-        if self.topic != Topic::COMMAND_RESULT {
+        if !matches!(self.topic, Topic::COMMAND_RESULT | Topic::COMMAND_PROGRESS) {
             return None;
         }
         Response::decode(&self.body, DEPTH).ok()
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.topic)
+            .field("body", &String::from_utf8_lossy(&self.body))
+            .field("epoch", &self.epoch)
+            .field("sequence", &self.sequence)
+            .finish()
     }
 }
 

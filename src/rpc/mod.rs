@@ -14,6 +14,7 @@ mod keys;
 mod kind;
 pub mod kind_0_9_7;
 mod message;
+mod nonce;
 mod number;
 mod request;
 mod response;
@@ -32,8 +33,9 @@ pub use error::RpcError;
 pub use event::Event;
 pub use kind::EventKind;
 pub use message::{Heartbeat, Message, append_extras};
+pub use nonce::Nonce;
 pub use number::UnknownName;
-pub use request::{CommandRequest, MAX_CLIENT_ID, Nonce, decode_request, encode_request};
+pub use request::{CommandRequest, MAX_CLIENT_ID, decode_request, encode_request};
 pub use response::{
     CommandResponse, Response, encode_command_result, encode_reply, encode_unusable_reply,
 };

@@ -1,24 +1,17 @@
 //! Requests: what a client asks, and how it stands in its one frame.
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::rpc::command::ApiCommand;
-use crate::rpc::defer::Origin;
+use crate::rpc::command::{ApiCommand, CommandResult};
+use crate::rpc::defer::{Deferred, Origin, PendingCommand};
 use crate::rpc::dialect::Dialect;
 use crate::rpc::error::RpcError;
 use crate::rpc::json;
+use crate::rpc::nonce::Nonce;
+use crate::rpc::response::CommandResponse;
 use crate::wire::DecodeError;
-
-/// What ties a reply, and a later command result, to its request.
-///
-/// Clients of this family send integers; any JSON value is echoed.
-#[derive(Clone)]
-pub struct Nonce(Value);
 
 /// A command with all that came with it.
 #[derive(Debug, Clone)]
@@ -31,63 +24,6 @@ pub struct CommandRequest {
     client_id: Option<String>,
     user: Option<String>,
     origin: Origin,
-}
-
-impl Nonce {
-    /// A nonce of any JSON value.
-    pub const fn new(value: Value) -> Self {
-        Self(value)
-    }
-
-    /// The JSON value.
-    pub const fn value(&self) -> &Value {
-        &self.0
-    }
-
-    /// The number, if it is an integer of 64 bits.
-    pub fn as_i64(&self) -> Option<i64> {
-        self.0.as_i64()
-    }
-
-    /// The JSON text, by which nonces are compared: `1e5` and `100000.0` are one.
-    fn text(&self) -> String {
-        let mut text = Vec::new();
-        json::write_value(&self.0, &mut text);
-        String::from_utf8_lossy(&text).into_owned()
-    }
-}
-
-impl From<i64> for Nonce {
-    fn from(number: i64) -> Self {
-        Self(Value::from(number))
-    }
-}
-
-impl fmt::Display for Nonce {
-    /// The JSON text.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.text())
-    }
-}
-
-impl fmt::Debug for Nonce {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Nonce({})", self.text())
-    }
-}
-
-impl PartialEq for Nonce {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0 || self.text() == other.text()
-    }
-}
-
-impl Eq for Nonce {}
-
-impl Hash for Nonce {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.text().hash(state);
-    }
 }
 
 impl CommandRequest {
@@ -185,12 +121,26 @@ impl CommandRequest {
         self.user.as_deref()
     }
 
-    pub(crate) fn set_user(&mut self, user: &str) {
-        self.user = Some(user.to_owned());
+    /// Answers now, finishes later: the response PENDING_WITH_NOTIFICATION, and the handle that publishes the result.
+    ///
+    /// A request that no service received (one made in a test) gives a handle whose calls return [`RpcError::Stopped`].
+    #[must_use]
+    pub fn defer(&self) -> (CommandResponse, PendingCommand) {
+        let pending = PendingCommand::open(
+            &self.origin,
+            Deferred {
+                command: self.command,
+                custom_command: self.custom_command(),
+                nonce: self.nonce.clone(),
+                user: self.user.clone(),
+            },
+        );
+        let response = CommandResponse::new(CommandResult::PendingWithNotification);
+        (response, pending)
     }
 
-    pub(crate) const fn origin(&self) -> &Origin {
-        &self.origin
+    pub(crate) fn set_user(&mut self, user: &str) {
+        self.user = Some(user.to_owned());
     }
 
     pub(crate) fn set_origin(&mut self, origin: Origin) {
@@ -244,7 +194,7 @@ pub fn decode_request(
         match key.as_str() {
             "command" => asked = Some(value),
             "customCommand" | "custom_command" => request.custom_command = value,
-            "nonce" => request.nonce = Nonce(value),
+            "nonce" => request.nonce = Nonce::new(value),
             "data" => request.data = value,
             "clientId" => request.client_id = client_id(value),
             _ => {}
@@ -279,7 +229,7 @@ pub fn encode_request(request: &CommandRequest, client_id: Option<&str>) -> Vec<
     out.extend_from_slice(itoa::Buffer::new().format(request.number).as_bytes());
     for (key, value) in [
         ("customCommand", &request.custom_command),
-        ("nonce", &request.nonce.0),
+        ("nonce", request.nonce.value()),
         ("data", &request.data),
     ] {
         out.extend_from_slice(b", \"");

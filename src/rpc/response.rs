@@ -10,7 +10,7 @@ use crate::rpc::command::{ApiCommand, CommandResult, ErrorKind};
 use crate::rpc::dialect::Dialect;
 use crate::rpc::error::RpcError;
 use crate::rpc::json::{self, Shape};
-use crate::rpc::request::Nonce;
+use crate::rpc::nonce::Nonce;
 use crate::wire::DecodeError;
 
 /// What a delegate answers to a command.

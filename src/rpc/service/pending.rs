@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::rpc::defer::{Deferrals, Deferred};
-use crate::rpc::request::Nonce;
+use crate::rpc::nonce::Nonce;
 use crate::rpc::service::publisher::Publisher;
 use crate::rpc::{ApiCommand, CommandResponse, RpcError, Topic, encode_command_result};
 
