@@ -5,7 +5,10 @@
 //! | `context`, `endpoint`, `options`, `socket`, `frame` | sockets, as libzmq has them, with typed errors and no panic |
 //! | `wait` | block on sockets, another thread and a deadline at once |
 //! | `monitor` | what happens to connections |
-//! | `curve` | keys |
+//! | `curve`, `role` | keys, and what their owners may do |
+//! | `keyring`, `key_file` | keys on disk |
+//! | `shared_keyring` | the same, followed while a server runs |
+//! | `zap`, `zap_handler` | who may connect: the protocol, the thread |
 //! | `error` | what can go wrong |
 //! | `raw` | the calls that the `zmq` crate lacks |
 //!
@@ -16,18 +19,29 @@ mod curve;
 mod endpoint;
 mod error;
 mod frame;
+mod key_file;
+mod keyring;
 mod monitor;
 mod options;
 mod raw;
+mod role;
+mod shared_keyring;
 mod socket;
 mod wait;
+mod zap;
+mod zap_handler;
 
 pub use context::Context;
 pub use curve::{CurveKeyPair, PublicKey, SecretKey};
 pub use endpoint::{Endpoint, addresses_of};
 pub use error::{KeyError, TrySendError, ZsocketError};
 pub use frame::Frame;
+pub use keyring::{ClientKeys, KeyRing, Member};
 pub use monitor::{HandshakeFailure, Monitor, MonitorEvent};
 pub use options::{SocketOptions, SocketSecurity};
+pub use role::Role;
+pub use shared_keyring::{ChangeSubscription, KeyRingChange, SharedKeyRing};
 pub use socket::{Multipart, Socket, SocketKind};
 pub use wait::{Ready, WakeReceiver, Waker, wait, wake_pair};
+pub use zap::{Authenticate, Credentials, Refusal, ZapReply, ZapRequest, decide};
+pub use zap_handler::{ZapHandler, ZapStats};

@@ -115,7 +115,7 @@ pub enum SocketSecurity {
     Null,
     /// The end that binds: encrypted, and open only to keys that the authenticator of the context knows.
     ///
-    /// Without a running ZAP handler in the context every client is refused (*ours*:
+    /// Without a running [`ZapHandler`](crate::zsocket::ZapHandler) in the context every client is refused (*ours*:
     /// libzmq alone would accept all).
     CurveServer {
         /// The server's own keys.
