@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use crate::rpc::{CommandRequest, Response, RpcError, encode_request};
 use crate::zsocket::{
     Context, Endpoint, Frame, HandshakeFailure, MonitorEvent, Socket, SocketKind, SocketOptions,
+    SocketSecurity,
 };
 
 use super::ClientOptions;
@@ -46,6 +47,7 @@ impl Requesters {
         socket.connect(&self.endpoint)?;
         Ok(Requester {
             socket,
+            keyed: is_keyed(&self.options),
             connection: Connection::default(),
         })
     }
@@ -63,14 +65,17 @@ impl Requesters {
 #[derive(Debug)]
 pub(crate) struct Requester {
     socket: Socket,
+    keyed: bool,
     connection: Connection,
 }
 
 /// What a connection went through.
 #[derive(Debug, Default)]
 pub(crate) struct Connection {
-    /// A handshake succeeded at some time: a request may have arrived.
-    pub(crate) was_up: bool,
+    /// Messages can flow now.
+    up: bool,
+    /// They could at some time since the request was sent: it may have arrived.
+    pub(crate) reached: bool,
     /// Why the service refused the handshake.
     pub(crate) refused: Option<String>,
 }
@@ -79,7 +84,13 @@ impl Requester {
     /// Sends the request and waits for its reply; `None` after `timeout`.
     ///
     /// After `None` or an error the requester is of no more use.
-    pub(crate) fn ask(&self, request: &[u8], timeout: Duration) -> Result<Option<Frame>, RpcError> {
+    pub(crate) fn ask(
+        &mut self,
+        request: &[u8],
+        timeout: Duration,
+    ) -> Result<Option<Frame>, RpcError> {
+        self.connection()?;
+        self.connection.reached = self.connection.up;
         self.socket.send_bytes(request, false)?;
         self.socket.set_recv_timeout(Some(timeout))?;
         let mut reply = Frame::new();
@@ -95,9 +106,13 @@ impl Requester {
     pub(crate) fn connection(&mut self) -> Result<&Connection, RpcError> {
         for event in self.socket.monitor()?.events()? {
             match event {
-                MonitorEvent::HandshakeSucceeded => self.connection.was_up = true,
+                MonitorEvent::HandshakeSucceeded => {
+                    self.connection.up = true;
+                    self.connection.reached = true;
+                }
+                MonitorEvent::Disconnected => self.connection.up = false,
                 MonitorEvent::HandshakeFailed(failure) => {
-                    self.connection.refused = refusal(&failure);
+                    self.connection.refused = refusal(&failure, self.keyed);
                 }
                 _ => {}
             }
@@ -106,14 +121,23 @@ impl Requester {
     }
 }
 
+/// Whether a connection presents a key.
+pub(crate) fn is_keyed(options: &SocketOptions) -> bool {
+    matches!(options.security, SocketSecurity::CurveClient { .. })
+}
+
 /// What to tell of a failed handshake; `None` where it says nothing about rights.
-pub(crate) fn refusal(failure: &HandshakeFailure) -> Option<String> {
+pub(crate) fn refusal(failure: &HandshakeFailure, keyed: bool) -> Option<String> {
     match failure {
         HandshakeFailure::Auth(status) => {
             Some(format!("the service does not accept this key (status {status})"))
         }
         HandshakeFailure::Protocol(_) => Some(
             "the handshake failed: one side wants keys and the other has none, or the service's public key is another"
+                .to_owned(),
+        ),
+        HandshakeFailure::NoDetail if keyed => Some(
+            "the handshake was cut off: the service's public key is perhaps not the one in the key file"
                 .to_owned(),
         ),
         _ => None,
@@ -136,7 +160,7 @@ impl Attempts<'_> {
     ) -> Result<Response, RpcError> {
         let bytes = encode_request(request, self.client_id);
         let started = Instant::now();
-        let mut was_up = false;
+        let mut reached = false;
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -152,13 +176,12 @@ impl Attempts<'_> {
                     reason: reason.clone(),
                 });
             }
-            let this_was_up = connection.was_up;
-            let repeat = attempts <= self.options.retries && (!this_was_up || may_repeat());
-            was_up |= this_was_up;
+            reached |= connection.reached;
+            let repeat = attempts <= self.options.retries && (!reached || may_repeat());
             if !repeat {
                 let endpoint = self.requesters.endpoint().to_string();
                 let waited = started.elapsed();
-                return Err(if was_up {
+                return Err(if reached {
                     RpcError::TimedOut {
                         endpoint,
                         waited,

@@ -13,7 +13,7 @@ use crate::zsocket::{
     Waker, wake_pair,
 };
 
-use super::requester::refusal;
+use super::requester::{is_keyed, refusal};
 use super::tracker::{Patience, Tracker};
 
 /// What a subscriber learns, in the order in which it learns it.
@@ -175,6 +175,7 @@ impl Follower {
             wake,
             stopping: Arc::clone(&stopping),
             malformed: Arc::clone(&malformed),
+            keyed: is_keyed(&plan.options),
             tracker: Tracker::new(&plan.topics, plan.patience),
             notices: Vec::new(),
             sink,
@@ -210,6 +211,7 @@ struct Run<S> {
     wake: WakeReceiver,
     stopping: Arc<AtomicBool>,
     malformed: Arc<AtomicU64>,
+    keyed: bool,
     tracker: Tracker,
     notices: Vec<Notice>,
     sink: S,
@@ -269,7 +271,7 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
             match event {
                 MonitorEvent::HandshakeSucceeded => self.notices.push(Notice::Linked),
                 MonitorEvent::HandshakeFailed(failure) => {
-                    if let Some(reason) = refusal(&failure) {
+                    if let Some(reason) = refusal(&failure, self.keyed) {
                         self.notices.push(Notice::Refused { reason });
                     }
                 }
