@@ -6,6 +6,7 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod rpc;
+pub mod simulator;
 pub mod time;
 pub mod wire;
 pub mod zsocket;
