@@ -9,6 +9,7 @@
 //! | `keyring`, `key_file` | keys on disk |
 //! | `shared_keyring` | the same, followed while a server runs |
 //! | `zap`, `zap_handler` | who may connect: the protocol, the thread |
+//! | `peer` | ends the live connections of one user |
 //! | `error` | what can go wrong |
 //! | `raw` | the calls that the `zmq` crate lacks |
 //!
@@ -23,6 +24,7 @@ mod key_file;
 mod keyring;
 mod monitor;
 mod options;
+mod peer;
 mod raw;
 mod role;
 mod shared_keyring;
@@ -39,6 +41,7 @@ pub use frame::Frame;
 pub use keyring::{ClientKeys, KeyRing, Member};
 pub use monitor::{HandshakeFailure, Monitor, MonitorEvent};
 pub use options::{SocketOptions, SocketSecurity};
+pub use peer::PeerTable;
 pub use role::Role;
 pub use shared_keyring::{ChangeSubscription, KeyRingChange, SharedKeyRing};
 pub use socket::{Multipart, Socket, SocketKind};
