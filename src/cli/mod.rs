@@ -66,6 +66,9 @@ enum Verb {
     /// Send one command and print its reply
     #[command(after_help = send::EXAMPLES)]
     Send(send::Send),
+    /// Drive a rig from the keyboard
+    #[command(after_help = console::EXAMPLES)]
+    Console(console::Console),
     /// Print what the bus publishes
     #[command(after_help = listen::EXAMPLES)]
     Listen(listen::Listen),
@@ -104,6 +107,7 @@ impl Verb {
         match self {
             Self::Send(verb) => verb.run(out),
             Self::Listen(verb) => verb.run(out),
+            Self::Console(verb) => verb.run(out),
             Self::Completions(verb) => verb.run(program).map(|()| Exit::Done),
             Self::Man(verb) => verb.run(program).map(|()| Exit::Done),
         }

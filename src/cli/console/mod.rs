@@ -1,4 +1,61 @@
-//! The remote console: a line becomes an action, live messages stand above the prompt.
+//! `acqbus console`: the remote console.
+//!
+//! ```text
+//! line, complete, help, state   pure: a line becomes an action, a notice becomes something to show
+//! session                       does what a line asks
+//! live                          the thread that follows the bus
+//! shell, pipe                   where lines come from: a terminal, or anything else
+//! ```
 
 mod complete;
+mod help;
 mod line;
+mod live;
+mod pipe;
+mod session;
+mod shell;
+mod state;
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::args::{self, Bus};
+use crate::cli::console::session::Session;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::print::Output;
+
+/// Arguments of `acqbus console`.
+#[derive(Debug, Args)]
+pub(crate) struct Console {
+    #[command(flatten)]
+    bus: Bus,
+    /// Do not ask before EMERGENCY_RESUME, starts and stops, and changes of mode
+    #[arg(long, env = "ACQBUS_YES", value_parser = clap::builder::FalseyValueParser::new(), hide_env = true)]
+    yes: bool,
+    /// Seconds to wait for a reply [default: 2], and for pending results when piped input ends [default: 60]
+    #[arg(long, value_name = "S", env = "ACQBUS_TIMEOUT", value_parser = args::some_seconds)]
+    timeout: Option<Duration>,
+}
+
+impl Console {
+    /// Runs until the end of input, `quit` or Ctrl-C.
+    pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
+        let session = Session::open(self, out)?;
+        if io::stdin().is_terminal() && io::stdout().is_terminal() && !out.is_json() {
+            shell::run(session)
+        } else {
+            pipe::run(session)
+        }
+    }
+}
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  acqbus console
+  acqbus console --host rig-7 --key operator.key
+  printf 'GET_STATUS\\nUSER_DEFINED 1 seconds=0.2\\n' | acqbus console
+
+In the console: a command by its name, the start of it, or its number, and data as JSON or member=value;
+Tab completes, `help` explains. Piped input runs line by line; the exit code is that of the worst line.";

@@ -1,0 +1,131 @@
+//! The thread that follows the bus: it keeps the state and shows what the filters let through.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use parking_lot::Mutex;
+use rustyline::ExternalPrinter;
+
+use crate::cli::console::state::{Shown, State};
+use crate::cli::exit::Failure;
+use crate::cli::kinds::Numbering;
+use crate::cli::listen::describe;
+use crate::cli::print::{Colour, Output, note};
+use crate::cli::show;
+use crate::rpc::Subscription;
+
+/// Where live messages appear.
+pub(crate) enum Screen {
+    /// Above the prompt of a terminal.
+    Prompt(Box<dyn ExternalPrinter + Send>),
+    /// On standard output, notices on standard error.
+    Streams,
+}
+
+/// The running thread; ends when dropped.
+pub(crate) struct Live {
+    end: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Live {
+    /// Starts the thread. `changed` gets an item whenever the state is another one.
+    pub(crate) fn start(
+        subscription: Subscription,
+        state: Arc<Mutex<State>>,
+        mut screen: Screen,
+        out: Output,
+        changed: Sender<()>,
+    ) -> Result<Self, Failure> {
+        let (end, ended) = bounded(0);
+        let run = move || follow(&subscription, &state, &mut screen, out, &changed, &ended);
+        let thread = thread::Builder::new()
+            .name("acqbus-live".to_owned())
+            .spawn(run)?;
+        Ok(Self {
+            end: Some(end),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported by the runtime already.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn follow(
+    subscription: &Subscription,
+    state: &Mutex<State>,
+    screen: &mut Screen,
+    out: Output,
+    changed: &Sender<()>,
+    ended: &Receiver<()>,
+) {
+    loop {
+        let notice = select! {
+            recv(ended) -> _ => return,
+            recv(subscription.notices()) -> notice => match notice {
+                Ok(notice) => notice,
+                Err(_) => return,
+            },
+        };
+        let (shown, numbering) = {
+            let mut state = state.lock();
+            let shown = state.handle(Instant::now(), notice);
+            (shown, state.numbering())
+        };
+        // Printed before anybody is told: whoever waits for a result must not end before it is seen.
+        let printed = shown.is_none_or(|shown| print(&shown, numbering, screen, out).is_ok());
+        // A full channel says the same.
+        let _ = changed.try_send(());
+        if !printed {
+            return;
+        }
+    }
+}
+
+fn print(
+    shown: &Shown,
+    numbering: Numbering,
+    screen: &mut Screen,
+    out: Output,
+) -> Result<(), Failure> {
+    if out.is_json() {
+        return match shown {
+            Shown::Message(seen) => out.object(&seen.object(numbering)),
+            Shown::Result(result) => out.object(result),
+            Shown::Notice(notice) => match describe(notice) {
+                Some((object, _)) => out.object(&object),
+                None => Ok(()),
+            },
+        };
+    }
+    let (text, is_notice) = match shown {
+        Shown::Message(seen) => (seen.line(numbering, out), false),
+        Shown::Result(result) => (format!("=> {}", show::response_line(result, out)), false),
+        Shown::Notice(notice) => match describe(notice) {
+            Some((_, text)) => (out.paint(Colour::Notice, &format!("-- {text}")), true),
+            None => return Ok(()),
+        },
+    };
+    match screen {
+        // The terminal is gone if this fails; the shell finds out by itself.
+        Screen::Prompt(printer) => {
+            let _ = printer.print(format!("{text}\n"));
+            Ok(())
+        }
+        Screen::Streams if is_notice => {
+            note(&text);
+            Ok(())
+        }
+        Screen::Streams => out.line(&text),
+    }
+}

@@ -1,0 +1,78 @@
+//! Lines from anything but a terminal: no prompt, no questions, and an exit code at the end.
+
+use std::io::{self, BufRead};
+use std::thread;
+
+use crossbeam_channel::{Receiver, bounded, select};
+
+use crate::cli::console::live::Screen;
+use crate::cli::console::session::{Flow, Session};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::print::note;
+
+/// Runs all lines and waits for what is pending; the exit code is that of the worst.
+pub(crate) fn run(mut session: Session) -> Result<Exit, Failure> {
+    let lines = input()?;
+    let live = session.follow(Screen::Streams)?;
+    let outcome = take_lines(&mut session, &lines);
+    drop(live);
+    outcome?;
+    Ok(session.worst())
+}
+
+fn take_lines(session: &mut Session, lines: &Receiver<io::Result<String>>) -> Result<(), Failure> {
+    loop {
+        let line = select! {
+            recv(lines) -> line => line,
+            recv(session.stop().asked()) -> _ => return Err(Failure::quiet(Exit::Interrupted)),
+        };
+        let Ok(line) = line else { break };
+        let line = line.map_err(|error| {
+            Failure::new(
+                Exit::BadData,
+                format!("standard input cannot be read: {error}"),
+            )
+        })?;
+        match session.execute(&line, unasked) {
+            Ok(Flow::Next) => {}
+            Ok(Flow::Quit) => break,
+            Err(failure) => complain(session, failure)?,
+        }
+    }
+    match session.wait_for_pending() {
+        Ok(()) => Ok(()),
+        Err(failure) => complain(session, failure),
+    }
+}
+
+/// The next line may still succeed; only a closed output or Ctrl-C ends it all.
+fn complain(session: &Session, failure: Failure) -> Result<(), Failure> {
+    if failure.is_quiet() {
+        return Err(failure);
+    }
+    note(&format!("acqbus: {failure}"));
+    session.failed(&failure);
+    Ok(())
+}
+
+fn unasked(command: &str) -> Result<bool, Failure> {
+    Err(Failure::usage(format!(
+        "{command} wants a confirmation, and there is no terminal to ask at"
+    ))
+    .with_hint("--yes, which sends it without asking"))
+}
+
+/// Standard input line by line, read by a thread that nobody needs to wait for.
+fn input() -> Result<Receiver<io::Result<String>>, Failure> {
+    let (sender, lines) = bounded(1);
+    thread::Builder::new()
+        .name("acqbus-input".to_owned())
+        .spawn(move || {
+            for line in io::stdin().lock().lines() {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        })?;
+    Ok(lines)
+}

@@ -1,0 +1,217 @@
+//! Does what a line asks, whoever typed it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, Sender, at, bounded, select};
+use parking_lot::Mutex;
+
+use crate::cli::bus::{self, Patience};
+use crate::cli::console::line::{self, Action, Typed};
+use crate::cli::console::live::{Live, Screen};
+use crate::cli::console::state::State;
+use crate::cli::console::{Console, help};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::print::Output;
+use crate::cli::show;
+use crate::cli::signal::Stop;
+use crate::rpc::{CommandRequest, Nonce, RemoteClient};
+
+/// A console that is connected, without the part that reads lines.
+pub(crate) struct Session {
+    client: RemoteClient,
+    state: Arc<Mutex<State>>,
+    stop: Stop,
+    out: Output,
+    yes: bool,
+    patience: Duration,
+    next_nonce: i64,
+    changes: (Sender<()>, Receiver<()>),
+}
+
+/// Whether another line is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Go on.
+    Next,
+    /// The user has had enough.
+    Quit,
+}
+
+impl Session {
+    /// Makes the client; the service may come later.
+    pub(crate) fn open(console: &Console, out: Output) -> Result<Self, Failure> {
+        let stop = Stop::on_ctrl_c()?;
+        let timeout = console.timeout.unwrap_or(REPLY_TIMEOUT);
+        Ok(Self {
+            client: bus::client(&console.bus, timeout, 0)?,
+            state: Arc::default(),
+            stop,
+            out,
+            yes: console.yes,
+            patience: console.timeout.unwrap_or(RESULT_TIMEOUT),
+            next_nonce: first_nonce(),
+            changes: bounded(1),
+        })
+    }
+
+    /// Starts to follow the bus.
+    pub(crate) fn follow(&self, screen: Screen) -> Result<Live, Failure> {
+        let subscription = self.client.subscribe(&[])?;
+        Live::start(
+            subscription,
+            Arc::clone(&self.state),
+            screen,
+            self.out,
+            self.changes.0.clone(),
+        )
+    }
+
+    /// Where things are printed.
+    pub(crate) const fn out(&self) -> Output {
+        self.out
+    }
+
+    /// What tells of Ctrl-C.
+    pub(crate) const fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Notes that a line has failed.
+    pub(crate) fn failed(&self, failure: &Failure) {
+        self.state.lock().ended(failure.exit());
+    }
+
+    /// The worst end of any line so far.
+    pub(crate) fn worst(&self) -> Exit {
+        self.state.lock().worst()
+    }
+
+    /// Does what one line asks; `confirm` is asked before what changes the rig's course.
+    pub(crate) fn execute(
+        &mut self,
+        text: &str,
+        confirm: impl FnOnce(&str) -> Result<bool, Failure>,
+    ) -> Result<Flow, Failure> {
+        let dialect = self.state.lock().dialect();
+        match line::parse(text, dialect)? {
+            Action::Nothing => {}
+            Action::Quit => return Ok(Flow::Quit),
+            Action::Send(typed) => self.send(&typed, confirm)?,
+            Action::Wait => self.wait_for_pending()?,
+            Action::FilterTopic(topic) => self.state.lock().filter_topic(topic),
+            Action::FilterKind(kind) => self.state.lock().filter_kind(kind),
+            Action::FilterOff => self.state.lock().filter_off(),
+            Action::Mute => self.state.lock().mute(true),
+            Action::Unmute => self.state.lock().mute(false),
+            Action::Status => {
+                let status = self.state.lock().status(Instant::now());
+                self.out.line(&status)?;
+            }
+            Action::Pending => {
+                let lines = self.state.lock().pending(Instant::now());
+                let lines = if lines.is_empty() {
+                    vec!["nothing is pending".to_owned()]
+                } else {
+                    lines
+                };
+                self.out.line(&lines.join("\n"))?;
+            }
+            Action::Help(word) => self.out.line(&help::text(word.as_deref())?)?,
+        }
+        Ok(Flow::Next)
+    }
+
+    /// Waits until no command is pending.
+    pub(crate) fn wait_for_pending(&self) -> Result<(), Failure> {
+        self.wait_until(self.patience, |state| !state.has_pending())?;
+        let left = self.state.lock().pending(Instant::now());
+        match left.as_slice() {
+            [] => Ok(()),
+            left => Err(Failure::new(
+                Exit::TimedOut,
+                format!("no result yet: {}", left.join("; ")),
+            )
+            .with_hint("a longer --timeout")),
+        }
+    }
+
+    fn send(
+        &mut self,
+        typed: &Typed,
+        confirm: impl FnOnce(&str) -> Result<bool, Failure>,
+    ) -> Result<(), Failure> {
+        let name = typed.named.command.name();
+        if typed.wants_confirmation() && !self.yes && !confirm(name)? {
+            return self.out.line(&format!("{name} was not sent"));
+        }
+        // A result is only heard by those who listen already.
+        self.wait_until(LINK_TIMEOUT, State::is_linked)?;
+        let nonce = Nonce::from(typed.nonce.unwrap_or_else(|| self.fresh_nonce()));
+        let mut request = CommandRequest::new(typed.named.command)
+            .with_number(typed.named.number)
+            .with_nonce(nonce.clone())
+            .with_data(&typed.data)?;
+        if let Some(number) = typed.custom_command {
+            request = request.with_custom_command(number);
+        }
+        self.state
+            .lock()
+            .sending(Instant::now(), nonce.clone(), typed.named.number);
+        let asked = bus::ask(&self.client, &request, Patience::Reply, &self.stop, |_| {
+            Ok(())
+        });
+        let answer = asked
+            .as_ref()
+            .map(|outcome| &outcome.reply)
+            .map_err(Failure::exit);
+        self.state.lock().replied(&nonce, answer);
+        let reply = asked?.reply;
+        if self.out.is_json() {
+            self.out.object(&reply)?;
+        } else {
+            self.out.line(&show::response_line(&reply, self.out))?;
+        }
+        if typed.wait {
+            self.wait_for_pending()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Waits until the state is as wanted, or the time is over; looks again only when the state has changed.
+    fn wait_until(
+        &self,
+        timeout: Duration,
+        wanted: impl Fn(&State) -> bool,
+    ) -> Result<(), Failure> {
+        let deadline = at(Instant::now() + timeout);
+        while !wanted(&self.state.lock()) {
+            select! {
+                recv(self.changes.1) -> _ => {}
+                recv(self.stop.asked()) -> _ => return Err(Failure::quiet(Exit::Interrupted)),
+                recv(deadline) -> _ => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    fn fresh_nonce(&mut self) -> i64 {
+        self.next_nonce += 1;
+        self.next_nonce
+    }
+}
+
+/// Nonces tell results apart between consoles, so they start where no other console started: at the present microsecond.
+fn first_nonce() -> i64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(now.as_micros()).unwrap_or_default()
+}
+
+const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
+const RESULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a command waits for the subscription; without a service the command itself says so.
+const LINK_TIMEOUT: Duration = Duration::from_millis(500);
