@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::wire::DecodeError;
-use crate::zsocket::ZsocketError;
+use crate::zsocket::{KeyError, ZsocketError};
 
 /// What went wrong on the control plane.
 #[non_exhaustive]
@@ -26,6 +26,9 @@ pub enum RpcError {
     /// A socket refused; the source names the endpoint and the reason.
     #[error("a socket of the bus cannot be used")]
     Socket(#[from] ZsocketError),
+    /// The keys cannot be read or followed.
+    #[error("the keys cannot be used")]
+    Keys(#[from] KeyError),
     /// The operating system gave no thread.
     #[error("thread {name} cannot be started")]
     Thread {
@@ -143,7 +146,10 @@ impl RpcError {
 
     /// Whether the keys or the rules of who may connect stand in the way.
     pub fn is_refused(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Exposed { .. })
+        matches!(
+            self,
+            Self::Refused { .. } | Self::Exposed { .. } | Self::Keys(_)
+        )
     }
 
     /// Whether the service or the client is stopped.

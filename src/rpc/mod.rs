@@ -10,7 +10,6 @@ mod dialect;
 mod error;
 mod event;
 pub mod json;
-mod keys;
 mod kind;
 pub mod kind_0_9_7;
 mod message;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::rpc::keys::ClientKeys;
+use crate::zsocket::ClientKeys;
 
 /// Where the service is, and how patient its client.
 #[derive(Clone, Debug)]

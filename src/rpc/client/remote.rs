@@ -78,8 +78,8 @@ impl RemoteClient {
         let context = Context::new()?;
         let security = match &options.keys {
             Some(keys) => SocketSecurity::CurveClient {
-                keys: keys.keys().clone(),
-                server: *keys.server(),
+                keys: keys.keys.clone(),
+                server: keys.server,
             },
             None => SocketSecurity::Null,
         };

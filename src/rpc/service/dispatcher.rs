@@ -10,13 +10,12 @@ use std::time::Instant;
 
 use crate::rpc::answer::{Answered, RequestLimits, answer, panic_response};
 use crate::rpc::defer::{Deferrals, Origin};
-use crate::rpc::keys::Role;
+use crate::rpc::service::admission::Admission;
 use crate::rpc::service::delegate::DelegateSlot;
 use crate::rpc::service::once::{Asker, OnceWindow, Seen};
-use crate::rpc::service::revocation::Revocation;
 use crate::rpc::service::stats::Meters;
 use crate::rpc::{CommandRequest, CommandResponse, Dialect, encode_unusable_reply};
-use crate::zsocket::{self, Frame, Socket, WakeReceiver};
+use crate::zsocket::{self, Frame, Role, Socket, WakeReceiver};
 
 /// All that the dispatcher's thread owns or shares.
 pub(crate) struct Dispatcher {
@@ -27,7 +26,7 @@ pub(crate) struct Dispatcher {
     pub(crate) pending: Arc<dyn Deferrals>,
     pub(crate) once: OnceWindow,
     pub(crate) meters: Arc<Meters>,
-    pub(crate) revocation: Option<Revocation>,
+    pub(crate) admission: Option<Admission>,
     pub(crate) limits: RequestLimits,
     pub(crate) dialect: Dialect,
 }
@@ -51,9 +50,6 @@ impl Dispatcher {
     }
 
     fn block(&mut self) {
-        if let Some(revocation) = &mut self.revocation {
-            revocation.enforce();
-        }
         match zsocket::wait(&[&self.socket], Some(&self.wake), None) {
             Ok(ready) if ready.woken() => self.wake.drain(),
             Ok(_) => {}
@@ -135,30 +131,32 @@ impl Dispatcher {
     }
 
     /// Checks the right of who asks, and notes his name in the request and in the log.
-    fn admit(&mut self, request: &mut CommandRequest, frame: &Frame) -> Result<(), String> {
-        let Some(revocation) = &mut self.revocation else {
+    fn admit(&self, request: &mut CommandRequest, frame: &Frame) -> Result<(), String> {
+        let Some(admission) = &self.admission else {
             return Ok(());
         };
-        revocation.saw(frame);
         let command = request.command();
-        let user = frame.user_id().unwrap_or_default();
-        let refusal = match revocation.member(user) {
-            None => format!("{user} has no valid key"),
-            Some(member) if member.role < Role::Operator && !command.is_query() => {
-                format!("{user} has the role {}, which may only read", member.role)
+        let admitted = admission.user(frame).and_then(|(user, role)| {
+            if role < Role::Operator && !command.is_query() {
+                return Err(format!("{user} has the role {role}, which may only read"));
             }
-            Some(_) => {
+            Ok(user)
+        });
+        match admitted {
+            Ok(user) => {
                 log::info!(
                     "command {} of {user}, nonce {}",
                     command.name(),
                     request.nonce()
                 );
                 request.set_user(user);
-                return Ok(());
+                Ok(())
             }
-        };
-        log::warn!("command {} refused: {refusal}", command.name());
-        Err(refusal)
+            Err(refusal) => {
+                log::warn!("command {} refused: {refusal}", command.name());
+                Err(refusal)
+            }
+        }
     }
 
     fn ask_delegate(&self, request: &mut CommandRequest) -> CommandResponse {

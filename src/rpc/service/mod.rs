@@ -6,6 +6,7 @@
 //! clients ──> dispatcher (ROUTER) ──> once ──> delegate ──> pending ──> publisher
 //! ```
 
+mod admission;
 mod delegate;
 mod dispatcher;
 mod once;
@@ -15,7 +16,6 @@ mod pending;
 mod publisher;
 mod publisher_state;
 mod publisher_thread;
-mod revocation;
 mod stats;
 mod tap;
 
@@ -35,6 +35,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use self::admission::Admission;
 use self::delegate::DelegateSlot;
 use self::dispatcher::Dispatcher;
 use self::once::OnceWindow;
@@ -42,15 +43,13 @@ use self::outbox::{Outbox, OutboxLimits};
 use self::pending::PendingCommands;
 use self::publisher_state::{Identity, PublisherState};
 use self::publisher_thread::PublisherThread;
-use self::revocation::Revocation;
 use self::stats::Meters;
 use self::tap::Taps;
 use crate::rpc::answer::RequestLimits;
-use crate::rpc::keys::{PeerTable, SharedKeyRing, ZapHandler};
 use crate::rpc::{CommandRequest, CommandResponse, Event, RpcError, Topic};
 use crate::zsocket::{
-    Context, Endpoint, Socket, SocketKind, SocketOptions, SocketSecurity, WakeReceiver, Waker,
-    addresses_of, wake_pair,
+    Context, Endpoint, SharedKeyRing, Socket, SocketKind, SocketOptions, SocketSecurity,
+    WakeReceiver, Waker, ZapHandler, addresses_of, wake_pair,
 };
 
 /// A service: publishes events, answers commands through a delegate, and tells that it lives.
@@ -329,11 +328,7 @@ impl RpcService {
         let options = &self.options;
         let addresses = self.addresses()?;
         let context = Context::new()?;
-        let keys = options
-            .keys
-            .as_ref()
-            .map(SharedKeyRing::watch)
-            .transpose()?;
+        let keys = options.keys.as_ref().map(SharedKeyRing::open).transpose()?;
         // The handler first: a port that is open before it would let every key in.
         let zap = match &keys {
             Some(keys) => Some(ZapHandler::start(&context, keys.clone())?),
@@ -344,41 +339,25 @@ impl RpcService {
             SocketKind::Xpub,
             options.subscriber_port,
             &addresses,
+            keys.as_ref(),
         )?;
         let (command, dispatcher_socket) = self.bind(
             &context,
             SocketKind::Router,
             options.command_port,
             &addresses,
+            keys.as_ref(),
         )?;
         let (publisher_waker, publisher_wake) = wake_pair()?;
         let (dispatcher_waker, dispatcher_wake) = wake_pair()?;
-        let revocations = keys.as_ref().map(|keys| {
-            let of = |endpoints: &[Endpoint], waker: &Waker| {
-                let changed = Arc::new(AtomicBool::new(false));
-                let (flag, waker) = (Arc::clone(&changed), waker.clone());
-                keys.on_change(move || {
-                    flag.store(true, Ordering::Release);
-                    waker.wake();
-                });
-                let port = endpoints.first().and_then(Endpoint::port).unwrap_or(0);
-                Revocation::new(keys.clone(), PeerTable::new(port), changed)
-            };
-            (
-                of(&subscriber, &publisher_waker),
-                of(&command, &dispatcher_waker),
-            )
-        });
-        let (publisher_revocation, dispatcher_revocation) = revocations.unzip();
+        let admission = |bound: &[Endpoint]| keys.as_ref().map(|keys| Admission::new(keys, bound));
+        let (publisher_admission, dispatcher_admission) =
+            (admission(&subscriber), admission(&command));
         let epoch = epoch_now();
         let stopping = Arc::new(AtomicBool::new(false));
 
-        let publishing = self.publisher_thread(
-            publisher_socket,
-            publisher_wake,
-            publisher_revocation,
-            epoch,
-        );
+        let publishing =
+            self.publisher_thread(publisher_socket, publisher_wake, publisher_admission, epoch);
         let dispatching = Dispatcher {
             socket: dispatcher_socket,
             wake: dispatcher_wake,
@@ -387,7 +366,7 @@ impl RpcService {
             pending: Arc::new(self.pending.clone()),
             once: OnceWindow::new(options.once_entries, options.once_window),
             meters: Arc::clone(&self.meters),
-            revocation: dispatcher_revocation,
+            admission: dispatcher_admission,
             limits: RequestLimits::default()
                 .with_bytes(options.max_command_bytes)
                 .with_depth(options.max_depth),
@@ -424,7 +403,7 @@ impl RpcService {
         &self,
         socket: Socket,
         wake: WakeReceiver,
-        revocation: Option<Revocation>,
+        admission: Option<Admission>,
         epoch: u64,
     ) -> PublisherThread {
         let identity = Identity {
@@ -444,7 +423,7 @@ impl RpcService {
             pending: self.pending.clone(),
             taps: Arc::clone(&self.taps),
             meters: Arc::clone(&self.meters),
-            revocation,
+            admission,
             dialect: self.options.dialect,
             extras: self.options.extras,
             epoch,
@@ -484,9 +463,10 @@ impl RpcService {
         kind: SocketKind,
         port: u16,
         addresses: &[IpAddr],
+        keys: Option<&SharedKeyRing>,
     ) -> Result<(Vec<Endpoint>, Socket), RpcError> {
         let options = &self.options;
-        let security = match &options.keys {
+        let security = match keys {
             Some(keys) => SocketSecurity::CurveServer {
                 keys: keys.server().clone(),
                 zap_domain: "acqbus".to_owned(),

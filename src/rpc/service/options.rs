@@ -1,7 +1,7 @@
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::rpc::Dialect;
-use crate::rpc::keys::KeyRing;
 
 /// How a service is named, where it listens, how much it holds, and who may talk to it.
 ///
@@ -63,8 +63,9 @@ pub struct RpcOptions {
     pub once_entries: usize,
     /// How long an answered request is remembered. Defaults to 60 s.
     pub once_window: Duration,
-    /// Keys of the service and of those who may connect. `None`, the default, is no encryption and no authentication.
-    pub keys: Option<KeyRing>,
+    /// Directory of the service's keys and of those who may connect, as [`KeyRing`](crate::zsocket::KeyRing) makes it; read at
+    /// the start and followed from then on. `None`, the default, is no encryption and no authentication.
+    pub keys: Option<PathBuf>,
 }
 
 /// What becomes of a message that finds the publishing queue full.
@@ -249,8 +250,8 @@ impl RpcOptions {
 
     /// Sets [`keys`](Self::keys): both ports want CURVE, and each command the right role.
     #[must_use]
-    pub fn keys(mut self, keys: KeyRing) -> Self {
-        self.keys = Some(keys);
+    pub fn keys(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.keys = Some(directory.into());
         self
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::rpc::message::append_extras;
+use crate::rpc::service::admission::Admission;
 use crate::rpc::service::outbox::{Batch, Entry, Outbox};
 use crate::rpc::service::pending::PendingCommands;
 use crate::rpc::service::publisher_state::{Condition, PublisherState};
-use crate::rpc::service::revocation::Revocation;
 use crate::rpc::service::stats::Meters;
 use crate::rpc::service::tap::Taps;
 use crate::rpc::{Dialect, Topic};
@@ -24,7 +24,7 @@ pub(crate) struct PublisherThread {
     pub(crate) pending: PendingCommands,
     pub(crate) taps: Arc<Taps>,
     pub(crate) meters: Arc<Meters>,
-    pub(crate) revocation: Option<Revocation>,
+    pub(crate) admission: Option<Admission>,
     pub(crate) dialect: Dialect,
     pub(crate) extras: bool,
     pub(crate) epoch: u64,
@@ -86,14 +86,14 @@ impl PublisherThread {
     fn serve(&mut self, scratch: &mut Vec<u8>) {
         let mut frame = Frame::new();
         while let Ok(true) = self.socket.try_recv_into(&mut frame) {
-            self.state.on_subscription(&frame);
-            self.meters.subscribed();
-            if let Some(revocation) = &mut self.revocation {
-                revocation.saw(&frame);
+            let served = self
+                .admission
+                .as_ref()
+                .is_none_or(|admission| admission.saw(&frame));
+            if served {
+                self.state.on_subscription(&frame);
+                self.meters.subscribed();
             }
-        }
-        if let Some(revocation) = &mut self.revocation {
-            revocation.enforce();
         }
         let now = Instant::now();
         self.pending.expire(now);
