@@ -206,7 +206,8 @@ fn null_client_is_refused_and_sees_it() -> Outcome {
     let server = Server::start();
     for kind in [SocketKind::Dealer, SocketKind::Sub] {
         let client = server.client(kind, SocketSecurity::Null);
-        assert!(handshake(&client).is_err());
+        // The first attempt may end before libzmq has compared the mechanisms; the second says it.
+        while !handshake(&client).unwrap_err().is_other_mechanism() {}
     }
     assert_eq!(server.zap.stats().accepted, 0);
     server.assert_untouched();
@@ -316,12 +317,7 @@ fn context_has_one_authenticator() -> Outcome {
 fn revoking_ends_live_connections_within_a_second_and_others_lose_nothing() -> Outcome {
     let mut server = Server::start();
     let peers = server.peers();
-    let banned = peers.clone();
-    let _subscription = server.shared.on_change(move |change| {
-        for name in &change.revoked {
-            banned.disconnect_user(name);
-        }
-    });
+    let _following = peers.follow(&server.shared);
     let ada = server.add("ada");
     let bob = server.add("bob");
     let clients = [&ada, &bob].map(|keys| {
@@ -340,6 +336,7 @@ fn revoking_ends_live_connections_within_a_second_and_others_lose_nothing() -> O
         assert!(peers.saw(&subscription.frames[0]));
     }
     assert_eq!(peers.connection_count(), 4);
+    assert_eq!(peers.users(), ["ada", "bob"]);
 
     let [(ada_client, ada_subscriber), (bob_client, bob_subscriber)] = &clients;
     let count = 3000u32;

@@ -94,6 +94,21 @@ fn foreign_address_and_unknown_interface_are_their_own_error() -> Outcome {
 }
 
 #[test]
+fn connecting_to_everywhere_is_refused_and_to_an_unknown_name_is_not() -> Outcome {
+    let socket = Context::new()?.socket(SocketKind::Req, &options())?;
+    let error = socket.connect(&Endpoint::tcp("*", 5556)?).unwrap_err();
+    assert!(
+        matches!(error, ZsocketError::InvalidEndpoint { .. }),
+        "{error:?}"
+    );
+    let unknown = Endpoint::tcp("no-such-host.invalid", 5556)?;
+    socket.connect(&unknown)?;
+    socket.disconnect(&unknown)?;
+    assert!(socket.disconnect(&unknown).is_err());
+    Ok(())
+}
+
+#[test]
 fn second_request_before_the_reply_is_a_wrong_state() -> Outcome {
     let context = Context::new()?;
     let (server, client) = pair(&context, SocketKind::Rep, SocketKind::Req)?;

@@ -41,7 +41,7 @@ use crate::zsocket::role::Role;
 /// assert!(ring.show("ada").unwrap().is_revoked());
 /// # Ok::<(), acqbus::zsocket::KeyError>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct KeyRing {
     directory: PathBuf,
     server: CurveKeyPair,

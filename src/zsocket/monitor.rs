@@ -1,5 +1,6 @@
 //! What happens to the connections of a socket.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -114,6 +115,35 @@ pub enum HandshakeFailure {
     Protocol(u32),
     /// The authenticator said no, with this status: 300, 400 or 500.
     Auth(u32),
+}
+
+impl HandshakeFailure {
+    /// Whether the authenticator refused the key; libzmq does not try again then.
+    #[must_use]
+    pub fn is_refused(self) -> bool {
+        matches!(self, Self::Auth(_))
+    }
+
+    /// Whether one side wants keys and the other has none.
+    #[must_use]
+    pub fn is_other_mechanism(self) -> bool {
+        self == Self::Protocol(zmq_sys::ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH)
+    }
+}
+
+impl fmt::Display for HandshakeFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoDetail => {
+                f.write_str("the peer ended the handshake, as it does for a wrong server key")
+            }
+            Self::Auth(status) => write!(f, "the peer refuses this key (status {status})"),
+            Self::Protocol(_) if self.is_other_mechanism() => {
+                f.write_str("one side wants keys and the other has none")
+            }
+            Self::Protocol(code) => write!(f, "the peer breaks the protocol (code {code:#x})"),
+        }
+    }
 }
 
 impl MonitorEvent {

@@ -18,6 +18,7 @@ use rustix::net::{Shutdown, getpeername, getsockname, shutdown};
 
 use crate::zsocket::endpoint::Endpoint;
 use crate::zsocket::frame::Frame;
+use crate::zsocket::shared_keyring::{ChangeSubscription, SharedKeyRing};
 
 /// Remembers which connection belongs to which user, and ends those of a user.
 ///
@@ -91,6 +92,34 @@ impl PeerTable {
             false
         });
         ended
+    }
+
+    /// Does so from now on for everybody whose key is revoked, until the answer is dropped.
+    ///
+    /// It happens on the ring's thread, so a busy owner of the sockets delays nothing. A name that gets a key again is
+    /// no longer banned.
+    #[must_use = "dropping it ends the following"]
+    pub fn follow(&self, keys: &SharedKeyRing) -> ChangeSubscription {
+        let table = self.clone();
+        keys.on_change(move |change| {
+            for name in &change.revoked {
+                let ended = table.disconnect_user(name);
+                log::warn!("the key of {name} is revoked: {ended} connections ended");
+            }
+            for name in &change.added {
+                table.allow_user(name);
+            }
+        })
+    }
+
+    /// The names of all users that were seen and not disconnected, sorted.
+    #[must_use]
+    pub fn users(&self) -> Vec<String> {
+        let state = self.state.lock();
+        let mut names: Vec<String> = state.peers.values().map(|peer| peer.user.clone()).collect();
+        names.sort();
+        names.dedup();
+        names
     }
 
     /// Lifts the ban of a name, for one whose access is good again.

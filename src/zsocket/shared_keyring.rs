@@ -76,6 +76,14 @@ impl SharedKeyRing {
         })
     }
 
+    /// Begins to follow the directory of a ring, as [`SharedKeyRing::open`] does.
+    ///
+    /// # Errors
+    /// As [`SharedKeyRing::open`].
+    pub fn watch(ring: &KeyRing) -> Result<Self, KeyError> {
+        Self::open(ring.directory())
+    }
+
     /// The server's keys, as they were when the ring was opened.
     #[must_use]
     pub fn server(&self) -> &CurveKeyPair {

@@ -137,10 +137,11 @@ impl Socket {
 
     /// Connects in the background, and again whenever the connection is lost.
     ///
-    /// Succeeds without a peer; [`Socket::monitor`] tells when there is one.
+    /// Succeeds without a peer, and for a host name that nobody knows yet; [`Socket::monitor`] tells when there is a
+    /// peer. A peer that is refused by the authenticator is not tried again (libzmq): it takes a new `connect`.
     ///
     /// # Errors
-    /// [`ZsocketError::InvalidEndpoint`] for a name that does not resolve or a wildcard.
+    /// [`ZsocketError::InvalidEndpoint`] for the wildcard `*`.
     pub fn connect(&self, endpoint: &Endpoint) -> Result<(), ZsocketError> {
         self.attach("connect", endpoint, |text| self.raw.connect(text))
     }
