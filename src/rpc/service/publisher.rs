@@ -1,6 +1,5 @@
 //! The handle through which any thread publishes.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -173,29 +172,6 @@ impl Publisher {
         match topics {
             [topic] if !urgent => self.outbox.push(*topic, body, marked),
             _ => self.outbox.push_urgent(topics, body, marked),
-        }
-    }
-}
-
-impl Dialect {
-    /// A published body in this dialect, from JSON text as `json::to_camel_json` writes it.
-    pub(crate) fn publish_form(self, text: &[u8]) -> Cow<'_, [u8]> {
-        match self {
-            Self::Plain => Cow::Borrowed(text),
-            Self::JsonString => {
-                let text = json::compact(text);
-                let mut quoted = Vec::with_capacity(text.len() + text.len() / 4 + 2);
-                quoted.push(b'"');
-                for byte in text {
-                    // Everything outside ASCII and every control character is already escaped.
-                    if matches!(byte, b'"' | b'\\') {
-                        quoted.push(b'\\');
-                    }
-                    quoted.push(byte);
-                }
-                quoted.push(b'"');
-                Cow::Owned(quoted)
-            }
         }
     }
 }
