@@ -1,0 +1,337 @@
+//! What the tests of the program share: a service to talk to, and the program with a clean environment.
+#![allow(dead_code)] // each test file uses a part of it
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use acqbus::rpc::{
+    ApiCommand, CommandRequest, CommandResponse, CommandResult, RpcOptions, RpcService,
+};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Everything that is waited for comes in this time, or the test has failed.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A service with a delegate that answers as the simulated rig does, on free ports.
+pub struct Service {
+    service: Arc<RpcService>,
+    /// Every command that reached the delegate.
+    pub seen: Arc<Mutex<Vec<CommandRequest>>>,
+}
+
+impl Service {
+    /// Starts with the default options.
+    pub fn start() -> Self {
+        Self::with_options(RpcOptions::default())
+    }
+
+    /// Starts with these options, on free ports.
+    pub fn with_options(options: RpcOptions) -> Self {
+        let service = Arc::new(RpcService::launch(options.any_port()).unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let record = Arc::clone(&seen);
+        service.set_delegate(move |request: &CommandRequest| {
+            record.lock().push(request.clone());
+            answer(request)
+        });
+        Self { service, seen }
+    }
+
+    /// The library's handle.
+    pub fn rpc(&self) -> &RpcService {
+        &self.service
+    }
+
+    /// The flags that lead the program here.
+    pub fn flags(&self) -> Vec<String> {
+        vec![
+            format!("--subscriber-port={}", self.service.subscriber_port()),
+            format!("--command-port={}", self.service.command_port()),
+        ]
+    }
+
+    /// The commands that have arrived.
+    pub fn commands(&self) -> Vec<ApiCommand> {
+        self.seen
+            .lock()
+            .iter()
+            .map(CommandRequest::command)
+            .collect()
+    }
+
+    /// Publishes an event.
+    pub fn event(&self, kind: i64) {
+        let event =
+            json!({"kind": kind, "when": 45296.789, "index": 1, "context": {"session_id": "s1"}});
+        self.service.send_event_dict(&event).unwrap();
+    }
+
+    /// Waits until this many subscriptions have arrived.
+    pub fn await_subscriptions(&self, count: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.service.stats().subscriptions < count {
+            assert!(Instant::now() < deadline, "no subscription came");
+            thread::yield_now();
+        }
+    }
+}
+
+fn answer(request: &CommandRequest) -> CommandResponse {
+    match (request.command(), request.custom_command()) {
+        (ApiCommand::GetStatus, _) => {
+            CommandResponse::success().with_data(&json!({"mode": "idle"}))
+        }
+        (ApiCommand::UserDefined, Some(1)) => later(request, CommandResult::Success, 0),
+        (ApiCommand::UserDefined, Some(2)) => panic!("delegate raised on purpose"),
+        (ApiCommand::UserDefined, Some(3)) => {
+            thread::sleep(seconds(request));
+            CommandResponse::success()
+        }
+        (ApiCommand::UserDefined, Some(4)) => CommandResponse::failed(42, "it is broken"),
+        (ApiCommand::UserDefined, Some(7)) => CommandResponse::success().with_data(request.data()),
+        (ApiCommand::UserDefined, Some(9)) => CommandResponse::pending(),
+        (ApiCommand::UserDefined, Some(10)) => later(request, CommandResult::Failed, 17),
+        (ApiCommand::UserDefined, Some(11)) => {
+            // Announces a result and keeps it for ever.
+            let (response, pending) = request.defer();
+            std::mem::forget(pending);
+            response
+        }
+        (ApiCommand::EmergencyResume | ApiCommand::EmergencyStop, _) => CommandResponse::success(),
+        (ApiCommand::GetAnimals, _) => CommandResponse::unavailable(),
+        _ => CommandResponse::unrecognized(),
+    }
+}
+
+fn later(request: &CommandRequest, result: CommandResult, code: i64) -> CommandResponse {
+    let wait = seconds(request);
+    let (response, pending) = request.defer();
+    thread::spawn(move || {
+        thread::sleep(wait);
+        let _ = pending.finish(&CommandResponse::new(result).with_error_code(code));
+    });
+    response
+}
+
+fn seconds(request: &CommandRequest) -> Duration {
+    Duration::from_secs_f64(request.data()["seconds"].as_f64().unwrap_or(0.1))
+}
+
+/// The program with a home folder of its own and no settings.
+pub struct Program {
+    home: TempDir,
+}
+
+impl Program {
+    /// A new home.
+    pub fn new() -> Self {
+        Self {
+            home: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// The folder that is home and working folder.
+    pub fn home(&self) -> &std::path::Path {
+        self.home.path()
+    }
+
+    /// A command to be run.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_acqbus"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("ACQBUS_") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .args(args)
+            .current_dir(self.home())
+            .env("HOME", self.home())
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_STATE_HOME")
+            .env_remove("RUST_LOG")
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs to the end.
+    pub fn run(&self, args: &[&str]) -> Done {
+        Done::of(self.command(args))
+    }
+
+    /// Runs a client verb against a service.
+    pub fn run_at(&self, service: &Service, args: &[&str]) -> Done {
+        let mut command = self.command(args);
+        command.args(service.flags());
+        Done::of(command)
+    }
+
+    /// Starts a client verb against a service.
+    pub fn start_at(&self, service: &Service, args: &[&str]) -> Running {
+        let mut command = self.command(args);
+        command.args(service.flags());
+        Running::start(command)
+    }
+}
+
+/// What a run of the program has left.
+#[derive(Debug)]
+pub struct Done {
+    /// The exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Done {
+    /// Runs a command to its end.
+    pub fn of(mut command: Command) -> Self {
+        let output = command.output().unwrap();
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Fails unless the program ended with this code.
+    #[track_caller]
+    pub fn code(self, code: i32) -> Self {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "out: {}\nerr: {}",
+            self.out,
+            self.err
+        );
+        self
+    }
+
+    /// Standard output as one JSON value for each line.
+    #[track_caller]
+    pub fn json(&self) -> Vec<Value> {
+        let parse =
+            |line: &str| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        self.out.lines().map(parse).collect()
+    }
+}
+
+/// The program while it runs; killed when dropped.
+pub struct Running {
+    child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+impl Running {
+    /// Starts a command with piped streams.
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Self { child, out }
+    }
+
+    /// The next line of standard output; empty at its end.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// Lines until one holds the text.
+    #[track_caller]
+    pub fn line_with(&mut self, text: &str) -> String {
+        loop {
+            let line = self.line();
+            assert!(!line.is_empty(), "the output ended before `{text}`");
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Sends Ctrl-C.
+    pub fn interrupt(&self) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    }
+
+    /// Closes the reading end of standard output.
+    pub fn close_output(self) -> Ending {
+        let Self { child, out } = self;
+        drop(out);
+        Ending { child }
+    }
+
+    /// Waits for the end; gives the rest of standard output and standard error.
+    pub fn end(mut self) -> Done {
+        let mut out = String::new();
+        let status = self.child_status();
+        self.out.read_to_string(&mut out).unwrap();
+        let mut err = String::new();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut err)
+            .unwrap();
+        Done {
+            code: status.code(),
+            out,
+            err,
+        }
+    }
+
+    fn child_status(&mut self) -> ExitStatus {
+        await_end(&mut self.child)
+    }
+}
+
+/// A program whose output nobody reads.
+pub struct Ending {
+    child: Child,
+}
+
+impl Ending {
+    /// Waits for the end.
+    pub fn end(mut self) -> Done {
+        let status = await_end(&mut self.child);
+        let mut err = String::new();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut err)
+            .unwrap();
+        Done {
+            code: status.code(),
+            out: String::new(),
+            err,
+        }
+    }
+}
+
+fn await_end(child: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("the program did not end");
+        }
+        thread::yield_now();
+    }
+}
