@@ -176,6 +176,7 @@ impl Follower {
             stopping: Arc::clone(&stopping),
             malformed: Arc::clone(&malformed),
             keyed: is_keyed(&plan.options),
+            refused: false,
             tracker: Tracker::new(&plan.topics, plan.patience),
             notices: Vec::new(),
             sink,
@@ -212,6 +213,7 @@ struct Run<S> {
     stopping: Arc<AtomicBool>,
     malformed: Arc<AtomicU64>,
     keyed: bool,
+    refused: bool,
     tracker: Tracker,
     notices: Vec<Notice>,
     sink: S,
@@ -269,9 +271,17 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
     fn watch_connection(&mut self) -> Result<bool, RpcError> {
         for event in self.socket.monitor()?.events()? {
             match event {
-                MonitorEvent::HandshakeSucceeded => self.notices.push(Notice::Linked),
+                MonitorEvent::HandshakeSucceeded => {
+                    self.refused = false;
+                    // A service that was heard already is linked.
+                    if !self.tracker.is_alive() {
+                        self.notices.push(Notice::Linked);
+                    }
+                }
                 MonitorEvent::HandshakeFailed(failure) => {
-                    if let Some(reason) = refusal(&failure, self.keyed) {
+                    // It is tried again and again, and told once.
+                    if let Some(reason) = refusal(&failure, self.keyed).filter(|_| !self.refused) {
+                        self.refused = true;
                         self.notices.push(Notice::Refused { reason });
                     }
                 }

@@ -66,6 +66,11 @@ impl Tracker {
         }
     }
 
+    /// Whether the last heartbeat is recent enough.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.alive
+    }
+
     /// When silence is to be reported, unless a heartbeat comes first.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let last = self.last_heartbeat.filter(|_| self.alive)?;

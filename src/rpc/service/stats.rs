@@ -29,6 +29,8 @@ pub struct Stats {
     pub unusable: u64,
     /// Messages on the command port without a requester's envelope, dropped.
     pub without_envelope: u64,
+    /// Connections that showed no accepted key; 0 for a service without keys, and after its stop.
+    pub refused_handshakes: u64,
     /// Requests refused for want of a right.
     pub refused_commands: u64,
     /// Requests answered from memory because their client repeated them.
