@@ -1,7 +1,37 @@
-//! The message bus of an acquisition rig.
+//! The message bus of an acquisition rig: events out, commands in, without a broker.
 //!
-//! An acquisition application embeds [`rpc::RpcService`]: it publishes topic-tagged events and dispatches commands to a delegate,
-//! without a broker and without ever waiting for whoever listens.
+//! An acquisition application embeds [`rpc::RpcService`]. It publishes topic-tagged events over ZeroMQ, answers commands through a
+//! delegate, and finishes slow ones later under their nonce. The wire is that of the Python package `auto-trainer-api` 0.9.7 to
+//! 0.12.0, so programs written for it work unchanged; what is added to it lets a subscriber see what it missed.
+//!
+//! ```
+//! use acqbus::rpc::{
+//!     ApiCommand, ClientOptions, CommandRequest, CommandResponse, Event, EventKind, RemoteClient, RpcOptions, RpcService,
+//! };
+//!
+//! let service = RpcService::new(RpcOptions::default().identifier("rig-7").any_port());
+//! service.set_delegate(|request: &CommandRequest| match request.command() {
+//!     ApiCommand::GetStatus => CommandResponse::success().with_data(&"idle"),
+//!     _ => CommandResponse::unrecognized(),
+//! });
+//! service.start()?;
+//! service.send_event(&Event::now(EventKind::TunnelEnter))?;
+//!
+//! let options = ClientOptions::default().ports(service.subscriber_port(), service.command_port());
+//! let response = RemoteClient::connect(options)?.request(ApiCommand::GetStatus, &())?;
+//! assert_eq!(response.data(), "idle");
+//! # Ok::<(), acqbus::rpc::RpcError>(())
+//! ```
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`rpc`] | the control plane: service, client, events, commands, and their bytes |
+//! | [`simulator`] | the simulated client application: a rig without a rig |
+//! | [`zsocket`] | the only door to libzmq: sockets, limits, CURVE keys, who may connect |
+//! | [`time`], [`wire`] | what every room stands on: a clock, the error of a decoder |
+//! | `cli` | the `acqbus` program (feature `cli`, on by default; a library user turns it off) |
+//!
+//! A room uses those below it in this order only: `cli`, `simulator`, `rpc`, `zsocket`, then `time` and `wire`.
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -10,3 +40,8 @@ pub mod simulator;
 pub mod time;
 pub mod wire;
 pub mod zsocket;
+
+/// The Rust code of the README, compiled and run by `cargo test --doc`.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,4 +1,22 @@
-//! The control plane.
+//! The control plane: events out, commands in, and the results of slow commands under their nonce.
+//!
+//! ```text
+//!        RpcService                                             RemoteClient, or any client of auto-trainer-api
+//! send_event ──> topic frame, body frame ── PUB 5556 ── SUB ──> subscribe() ──> Notice
+//!   delegate <── request ──────────────── REP 5557 ── REQ <──── request()
+//!            ──> reply ─────────────────────────────────────> Response
+//! PendingCommand ──> COMMAND_RESULT ───── PUB ─────── SUB ──> request_and_wait() ──> Outcome
+//! ```
+//!
+//! | who | uses |
+//! |---|---|
+//! | an acquisition application | [`RpcService`], [`RpcOptions`], [`CommandRequestDelegate`], [`Event`], [`PendingCommand`], [`Publisher`], [`Tap`] |
+//! | a program that drives one | [`RemoteClient`], [`ClientOptions`], [`Subscription`], [`Notice`], [`Response`] |
+//! | both | [`Topic`], [`ApiCommand`], [`CommandResult`], [`EventKind`], [`context`], [`status`], [`values`], [`RpcError`] |
+//! | whoever speaks the wire himself | [`Message`], [`decode_request`], [`encode_reply`], [`answer`], [`json`], [`case`], [`Dialect`] |
+//!
+//! The wire, with what is ours marked, is written down in `docs/wire.md`. Rooms: `service` and `client` own sockets and threads; all other
+//! files are bytes and values, without either.
 
 pub mod answer;
 pub mod case;
