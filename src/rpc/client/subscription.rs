@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::Receiver;
 
 use crate::rpc::{Message, RpcError, Topic};
 use crate::zsocket::{
@@ -87,10 +87,7 @@ impl Subscription {
     /// The same for at most `timeout`; `None` after it too.
     #[must_use]
     pub fn recv_timeout(&self, timeout: Duration) -> Option<Notice> {
-        match self.notices.recv_timeout(timeout) {
-            Ok(notice) => Some(notice),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.notices.recv_timeout(timeout).ok()
     }
 
     /// The same until `deadline`.
@@ -199,10 +196,11 @@ impl Drop for Follower {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Release);
         self.waker.wake();
-        if let Some(thread) = self.thread.take() {
-            if thread.thread().id() != thread::current().id() && thread.join().is_err() {
-                log::error!("a subscriber's thread panicked; this is a defect of acqbus");
-            }
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != thread::current().id()
+            && thread.join().is_err()
+        {
+            log::error!("a subscriber's thread panicked; this is a defect of acqbus");
         }
     }
 }

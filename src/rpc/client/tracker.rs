@@ -156,10 +156,10 @@ impl Tracker {
         heartbeat: &Heartbeat,
         notices: &mut Vec<Notice>,
     ) {
-        if let Some(seconds) = heartbeat.interval {
-            if let Ok(interval) = Duration::try_from_secs_f64(seconds) {
-                self.patience.interval = interval.max(Duration::from_millis(1));
-            }
+        if let Some(seconds) = heartbeat.interval
+            && let Ok(interval) = Duration::try_from_secs_f64(seconds)
+        {
+            self.patience.interval = interval.max(Duration::from_millis(1));
         }
         self.last_heartbeat = Some(now);
         if !self.alive {

@@ -14,16 +14,7 @@ impl Admission {
     /// From now on a revoked user's connections to these endpoints are ended at once.
     pub(crate) fn new(keys: &SharedKeyRing, bound: &[Endpoint]) -> Self {
         let peers = PeerTable::new(bound);
-        let table = peers.clone();
-        let change = keys.on_change(move |change| {
-            for user in &change.revoked {
-                let ended = table.disconnect_user(user);
-                log::warn!("the key of {user} is revoked; connections ended: {ended}");
-            }
-            for user in &change.added {
-                table.allow_user(user);
-            }
-        });
+        let change = peers.follow(keys);
         Self {
             keys: keys.clone(),
             peers,

@@ -23,7 +23,7 @@ use crate::rpc::{CommandRequest, CommandResponse};
 ///     _ => CommandResponse::unrecognized(),
 /// };
 /// let answer = delegate.handle(&CommandRequest::new(ApiCommand::GetStatus)).unwrap();
-/// assert!(answer.is_success());
+/// assert_eq!(answer.result(), acqbus::rpc::CommandResult::Success);
 /// ```
 pub trait CommandRequestDelegate: Send + Sync + 'static {
     /// Answers one command.

@@ -80,10 +80,10 @@ impl OnceWindow {
             if !old && self.order.len() <= self.entries && self.bytes <= MAX_BYTES {
                 return;
             }
-            if let Some((_, asker)) = self.order.pop_front() {
-                if let Some(answered) = self.answered.remove(&asker) {
-                    self.bytes -= answered.len_bytes();
-                }
+            if let Some((_, asker)) = self.order.pop_front()
+                && let Some(answered) = self.answered.remove(&asker)
+            {
+                self.bytes -= answered.len_bytes();
             }
         }
     }

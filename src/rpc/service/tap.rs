@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use parking_lot::Mutex;
 
 use crate::rpc::{Message, Topic};
@@ -40,10 +40,7 @@ impl Tap {
     /// The same for at most `timeout`; `None` after it too.
     #[must_use]
     pub fn recv_timeout(&self, timeout: Duration) -> Option<Message> {
-        match self.messages.recv_timeout(timeout) {
-            Ok(message) => Some(message),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.messages.recv_timeout(timeout).ok()
     }
 
     /// The same until `deadline`.
@@ -55,10 +52,7 @@ impl Tap {
     /// The next message if one waits; never blocks.
     #[must_use]
     pub fn try_recv(&self) -> Option<Message> {
-        match self.messages.try_recv() {
-            Ok(message) => Some(message),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.messages.try_recv().ok()
     }
 
     /// Blocking iterator over the messages; ends when the service has stopped.
@@ -73,11 +67,15 @@ impl Tap {
     }
 }
 
+/// One tap's queue and its count of losses.
+type Open = (Sender<Message>, Arc<AtomicU64>);
+
 /// The taps of one service, as its publisher sees them.
 #[derive(Debug, Default)]
 pub(crate) struct Taps {
     any: AtomicBool,
-    open: Mutex<Vec<(Sender<Message>, Arc<AtomicU64>)>>,
+    open: Mutex<Vec<Open>>,
+    closed: AtomicBool,
     lost: AtomicU64,
 }
 
@@ -85,8 +83,12 @@ impl Taps {
     pub(crate) fn open(&self, capacity: usize) -> Tap {
         let (sender, messages) = crossbeam_channel::bounded(capacity.max(1));
         let lost = Arc::new(AtomicU64::new(0));
-        self.open.lock().push((sender, Arc::clone(&lost)));
-        self.any.store(true, Ordering::Release);
+        let mut open = self.open.lock();
+        // Behind a stop there is nothing to come: without a sender the tap ends at once.
+        if !self.closed.load(Ordering::Relaxed) {
+            open.push((sender, Arc::clone(&lost)));
+            self.any.store(true, Ordering::Release);
+        }
         Tap { messages, lost }
     }
 
@@ -111,7 +113,9 @@ impl Taps {
 
     /// Ends every tap, behind what it still holds.
     pub(crate) fn close(&self) {
-        self.open.lock().clear();
+        let mut open = self.open.lock();
+        self.closed.store(true, Ordering::Relaxed);
+        open.clear();
         self.any.store(false, Ordering::Release);
     }
 
