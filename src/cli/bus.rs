@@ -12,6 +12,7 @@ use crate::cli::args::Bus;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::signal::Stop;
 use crate::rpc::{ClientOptions, CommandRequest, Outcome, RemoteClient, Response, RpcError};
+use crate::zsocket::ClientKeys;
 
 /// How a command is sent.
 #[derive(Debug, Clone, Copy)]
@@ -24,16 +25,15 @@ pub(crate) enum Patience {
 
 /// A client of the bus. It connects by itself, so that this succeeds without a service.
 pub(crate) fn client(bus: &Bus, timeout: Duration, retries: u32) -> Result<RemoteClient, Failure> {
-    let options = ClientOptions::default()
+    let mut options = ClientOptions::default()
         .host(&bus.host)
         .ports(bus.subscriber_port, bus.command_port)
         .timeout(timeout)
         .retries(retries);
     if let Some(path) = &bus.key {
-        return Err(Failure::new(
-            Exit::Refused,
-            format!("{} cannot be used yet", path.display()),
-        ));
+        let keys =
+            ClientKeys::load(path).map_err(|error| Failure::from(error).while_doing("--key"))?;
+        options = options.keys(keys);
     }
     RemoteClient::connect(options).map_err(Failure::from)
 }

@@ -16,6 +16,7 @@ mod complete;
 mod config;
 mod console;
 mod exit;
+mod keys;
 mod kinds;
 mod listen;
 mod names;
@@ -72,6 +73,9 @@ enum Verb {
     /// Print what the bus publishes
     #[command(after_help = listen::EXAMPLES)]
     Listen(listen::Listen),
+    /// Make and revoke the keys that a service wants
+    #[command(after_help = keys::EXAMPLES)]
+    Keys(keys::Keys),
     /// Print the completion script of a shell
     #[command(
         after_help = "Example:\n  acqbus completions bash > ~/.local/share/bash-completion/completions/acqbus"
@@ -108,6 +112,7 @@ impl Verb {
             Self::Send(verb) => verb.run(out),
             Self::Listen(verb) => verb.run(out),
             Self::Console(verb) => verb.run(out),
+            Self::Keys(verb) => verb.run(out),
             Self::Completions(verb) => verb.run(program).map(|()| Exit::Done),
             Self::Man(verb) => verb.run(program).map(|()| Exit::Done),
         }

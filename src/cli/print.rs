@@ -102,6 +102,34 @@ pub(crate) fn time_of_day(when: SystemTime) -> String {
     )
 }
 
+/// The date and the time of day in UTC, as `2026-11-20 21:23:00`.
+pub(crate) fn date_and_time(when: SystemTime) -> String {
+    let days = when
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+        / 86_400;
+    // Years that begin in March have their odd day at the end (the usual days-to-civil calculation).
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let time = time_of_day(when);
+    format!(
+        "{year:04}-{month:02}-{day:02} {}",
+        time.split('.').next().unwrap_or_default()
+    )
+}
+
 fn write_out(line: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(line)?;
@@ -139,5 +167,21 @@ mod tests {
     fn time_of_day_is_that_of_the_record() {
         let when = UNIX_EPOCH + Duration::from_millis(86_400_000 * 3 + 45_296_789);
         assert_eq!(time_of_day(when), "12:34:56.789");
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00:00"),
+            (951_782_399, "2000-02-28 23:59:59"),
+            (951_782_400, "2000-02-29 00:00:00"),
+            (1_709_251_200, "2024-03-01 00:00:00"),
+            (4_102_444_799, "2099-12-31 23:59:59"),
+        ] {
+            assert_eq!(
+                date_and_time(UNIX_EPOCH + Duration::from_secs(seconds)),
+                text
+            );
+        }
     }
 }
