@@ -54,14 +54,40 @@ fn client_connects_asks_and_gets_an_event() {
 }
 
 #[test]
+fn secure_serves_by_role_and_refuses_a_revoked_key() {
+    let said = run("secure");
+    for line in [
+        r#"Some("vic") asks for GET_STATUS"#,
+        "EMERGENCY_STOP: SUCCESS 0",
+        "EMERGENCY_STOP: FAILED 403",
+        "ada, revoked: ",
+        "refuses the connection",
+    ] {
+        assert!(said.contains(line), "{line} is missing in:\n{said}");
+    }
+    assert!(!said.contains(r#"Some("vic") asks for EMERGENCY_STOP"#));
+}
+
+#[test]
 fn every_example_is_run_here() {
     let mut names: Vec<_> = std::fs::read_dir(top().join("examples"))
         .expect("examples/ is there")
         .map(|entry| entry.expect("examples/ can be read").path())
-        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .filter_map(|path| {
+            Some(
+                path.to_str()?
+                    .strip_suffix(".rs")?
+                    .rsplit('/')
+                    .next()?
+                    .to_owned(),
+            )
+        })
         .collect();
     names.sort();
-    assert_eq!(names, ["client", "embed", "pending_command", "tap"]);
+    assert_eq!(
+        names,
+        ["client", "embed", "pending_command", "secure", "tap"]
+    );
 }
 
 /// Runs an example and returns its standard output; it must succeed in time.
