@@ -155,8 +155,7 @@ impl Program {
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_STATE_HOME")
             .env_remove("RUST_LOG")
-            .env("NO_COLOR", "1")
-            .stdin(Stdio::null());
+            .env("NO_COLOR", "1");
         command
     }
 
@@ -234,6 +233,7 @@ impl Running {
     /// Starts a command with piped streams.
     pub fn start(mut command: Command) -> Self {
         let mut child = command
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -1,0 +1,293 @@
+//! `acqbus console`: lines from a pipe, and a person at a terminal.
+#![cfg(feature = "cli")]
+
+mod cli_support;
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use acqbus::rpc::ApiCommand;
+use cli_support::{Done, PATIENCE, Program, Service};
+use expectrl::{Eof, Expect, Session};
+
+#[test]
+fn piped_lines_are_done_one_by_one() {
+    let (program, service) = (Program::new(), Service::start());
+    let done = piped(
+        &program,
+        &service,
+        &["--json"],
+        "GET_STATUS\n\n# a note\nuser 7 name=rig-1\n",
+    )
+    .code(0);
+    let replies: Vec<_> = done
+        .json()
+        .into_iter()
+        .filter(|line| line.get("result").is_some())
+        .collect();
+    assert_eq!(replies.len(), 2, "{}", done.out);
+    assert_eq!(replies[0]["data"]["mode"], "idle");
+    assert_eq!(replies[1]["data"]["name"], "rig-1");
+    assert_eq!(
+        service.commands(),
+        [ApiCommand::GetStatus, ApiCommand::UserDefined]
+    );
+}
+
+#[test]
+fn end_of_input_waits_for_pending_results() {
+    let (program, service) = (Program::new(), Service::start());
+    let done = piped(
+        &program,
+        &service,
+        &["--json"],
+        "user 1 seconds=0.3\nuser 1 seconds=0.1\n",
+    )
+    .code(0);
+    let results: Vec<_> = done
+        .json()
+        .iter()
+        .filter_map(|line| line.get("result").and_then(|result| result.as_i64()))
+        .collect();
+    assert_eq!(results, [201, 201, 100, 100], "{}", done.out);
+}
+
+#[test]
+fn exit_code_is_that_of_the_worst_line() {
+    let (program, service) = (Program::new(), Service::start());
+    let code = |lines: &str| piped(&program, &service, &["--timeout", "0.5"], lines);
+    code("GET_STATUS\nuser 4\nGET_STATUS\n").code(1);
+    code("user 10 seconds=0.1\n").code(1);
+    code("GET_STAUTS\nGET_STATUS\n").code(2);
+    code("user 11\n").code(4);
+    code("user 9\nquit\nuser 4\n").code(0);
+}
+
+#[test]
+fn nothing_is_confirmed_by_a_pipe() {
+    let (program, service) = (Program::new(), Service::start());
+    let done = piped(
+        &program,
+        &service,
+        &[],
+        "EMERGENCY_STOP\nEMERGENCY_RESUME\n",
+    )
+    .code(2);
+    assert!(done.err.contains("--yes"), "{}", done.err);
+    assert_eq!(service.commands(), [ApiCommand::EmergencyStop]);
+    piped(&program, &service, &["--yes"], "EMERGENCY_RESUME\n").code(0);
+    assert_eq!(
+        service.commands(),
+        [ApiCommand::EmergencyStop, ApiCommand::EmergencyResume]
+    );
+}
+
+#[test]
+fn piped_console_without_a_service_gives_3() {
+    let program = Program::new();
+    let mut command = program.command(&["console", "--command-port", "1", "--timeout", "0.3"]);
+    command.args(["--subscriber-port", "2"]);
+    feed(command, "GET_STATUS\n").code(3);
+}
+
+#[test]
+fn status_and_pending_tell_how_things_are() {
+    let (program, service) = (Program::new(), Service::start());
+    let lines = "user 11\npending\nstatus\nhelp set_auto_clamp\n";
+    let done = piped(&program, &service, &["--timeout", "0.5"], lines).code(4);
+    assert!(done.out.contains("USER_DEFINED nonce"), "{}", done.out);
+    assert!(
+        done.out.contains("connected to autotrainer-device"),
+        "{}",
+        done.out
+    );
+    assert!(done.out.contains("pending 1"), "{}", done.out);
+    assert!(done.out.contains("enabled=true|false"), "{}", done.out);
+    assert!(done.err.contains("no result yet"), "{}", done.err);
+}
+
+#[test]
+fn person_at_a_terminal_sends_and_sees_live_messages() {
+    let (program, service) = (Program::new(), Service::start());
+    let mut person = Person::at(&program, &service, &[]);
+    person.sees("acqbus> ");
+    person.types("get_status");
+    person.sees("GET_STATUS");
+    person.sees("SUCCESS");
+    service.event(1331);
+    person.sees("sessionStarted");
+    person.types("user 1 seconds=0.1");
+    person.sees("PENDING_WITH_NOTIFICATION");
+    person.sees("=> USER_DEFINED");
+    person.types("filter kind sessionEnded");
+    person.sees("acqbus> ");
+    person.types("status");
+    person.sees("kind sessionEnded");
+    person.types("quit");
+    person.leaves_with(0);
+}
+
+#[test]
+fn tab_completes_commands_and_members() {
+    let (program, service) = (Program::new(), Service::start());
+    let mut person = Person::at(&program, &service, &[]);
+    person.sees("acqbus> ");
+    person.session.send("get_s\t").unwrap();
+    person.sees("GET_STATUS");
+    person.session.send("\r").unwrap();
+    person.sees("SUCCESS");
+    person.session.send("set_auto_cla\t en\t").unwrap();
+    person.sees("SET_AUTO_CLAMP_ENABLED enabled=");
+    person.session.send("true\r").unwrap();
+    person.sees("UNRECOGNIZED");
+    person.session.send("\x04").unwrap();
+    person.leaves_with(0);
+}
+
+#[test]
+fn dangerous_commands_are_asked_about() {
+    let (program, service) = (Program::new(), Service::start());
+    let mut person = Person::at(&program, &service, &[]);
+    person.sees("acqbus> ");
+    person.types("EMERGENCY_STOP");
+    person.sees("SUCCESS");
+    person.types("EMERGENCY_RESUME");
+    person.sees("[y/N]");
+    person.types("");
+    person.sees("was not sent");
+    person.types("EMERGENCY_RESUME");
+    person.sees("[y/N]");
+    person.types("y");
+    person.sees("SUCCESS");
+    person.types("quit");
+    person.leaves_with(0);
+    assert_eq!(
+        service.commands(),
+        [ApiCommand::EmergencyStop, ApiCommand::EmergencyResume]
+    );
+}
+
+#[test]
+fn history_is_kept_for_the_next_run_and_for_nobody_else() {
+    let (program, service) = (Program::new(), Service::start());
+    let mut person = Person::at(&program, &service, &[]);
+    person.sees("acqbus> ");
+    person.types("get_status");
+    person.sees("SUCCESS");
+    person.types("quit");
+    person.leaves_with(0);
+
+    let file = program.home().join(".local/state/acqbus/history");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(
+        std::fs::read_to_string(&file)
+            .unwrap()
+            .contains("get_status")
+    );
+
+    let mut person = Person::at(&program, &service, &[]);
+    person.sees("acqbus> ");
+    // Up twice: over `quit` to the command before it.
+    person.session.send("\x1b[A\x1b[A\r").unwrap();
+    person.sees("SUCCESS");
+    person.types("quit");
+    person.leaves_with(0);
+}
+
+#[test]
+fn mistake_at_a_terminal_is_explained_and_forgiven() {
+    let (program, service) = (Program::new(), Service::start());
+    let mut person = Person::at(&program, &service, &[]);
+    person.sees("acqbus> ");
+    person.types("get_stauts");
+    person.sees("try: GET_STATUS");
+    person.types("quit");
+    person.leaves_with(0);
+}
+
+#[test]
+fn ctrl_c_at_the_prompt_gives_130() {
+    let (program, service) = (Program::new(), Service::start());
+    let mut person = Person::at(&program, &service, &[]);
+    person.sees("acqbus> ");
+    person.session.send("\x03").unwrap();
+    person.leaves_with(130);
+}
+
+#[test]
+fn ctrl_c_while_a_command_runs_gives_130() {
+    let (program, service) = (Program::new(), Service::start());
+    let mut person = Person::at(&program, &service, &["--timeout", "30"]);
+    person.sees("acqbus> ");
+    person.types("user 11 --wait");
+    person.sees("PENDING_WITH_NOTIFICATION");
+    person.session.send("\x03").unwrap();
+    person.leaves_with(130);
+}
+
+/// Runs the console with lines on standard input.
+fn piped(program: &Program, service: &Service, args: &[&str], lines: &str) -> Done {
+    let mut command = program.command(&["console"]);
+    command.args(args).args(service.flags());
+    feed(command, lines)
+}
+
+fn feed(mut command: Command, lines: &str) -> Done {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(lines.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    Done {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Somebody at a terminal.
+struct Person {
+    session: expectrl::session::OsSession,
+}
+
+impl Person {
+    fn at(program: &Program, service: &Service, args: &[&str]) -> Self {
+        let mut command = program.command(&["console"]);
+        command
+            .args(args)
+            .args(service.flags())
+            .env("TERM", "xterm");
+        let mut session = Session::spawn(command).unwrap();
+        session.set_expect_timeout(Some(PATIENCE));
+        Self { session }
+    }
+
+    fn types(&mut self, line: &str) {
+        self.session.send(format!("{line}\r")).unwrap();
+    }
+
+    #[track_caller]
+    fn sees(&mut self, text: &str) {
+        if let Err(error) = self.session.expect(text) {
+            panic!("`{text}` did not appear: {error}");
+        }
+    }
+
+    #[track_caller]
+    fn leaves_with(mut self, code: i32) {
+        self.session.expect(Eof).unwrap();
+        let status = self.session.get_process().wait().unwrap();
+        assert_eq!(
+            status,
+            expectrl::process::unix::WaitStatus::Exited(self.session.get_process().pid(), code)
+        );
+    }
+}
