@@ -14,7 +14,7 @@ use crate::rpc::service::admission::Admission;
 use crate::rpc::service::delegate::DelegateSlot;
 use crate::rpc::service::once::{Asker, OnceWindow, Seen};
 use crate::rpc::service::stats::Meters;
-use crate::rpc::{CommandRequest, CommandResponse, Dialect, encode_unusable_reply};
+use crate::rpc::{ApiCommand, CommandRequest, CommandResponse, Dialect, encode_unusable_reply};
 use crate::zsocket::{self, Frame, Role, Socket, WakeReceiver};
 
 /// All that the dispatcher's thread owns or shares.
@@ -27,6 +27,7 @@ pub(crate) struct Dispatcher {
     pub(crate) once: OnceWindow,
     pub(crate) meters: Arc<Meters>,
     pub(crate) admission: Option<Admission>,
+    pub(crate) admin_commands: Vec<ApiCommand>,
     pub(crate) limits: RequestLimits,
     pub(crate) dialect: Dialect,
 }
@@ -137,8 +138,9 @@ impl Dispatcher {
         };
         let command = request.command();
         let admitted = admission.user(frame).and_then(|(user, role)| {
-            if role < Role::Operator && !command.is_query() {
-                return Err(format!("{user} has the role {role}, which may only read"));
+            let needed = self.needed_role(command);
+            if role < needed {
+                return Err(format!("{user} has the role {role}, this takes {needed}"));
             }
             Ok(user)
         });
@@ -156,6 +158,16 @@ impl Dispatcher {
                 log::warn!("command {} refused: {refusal}", command.name());
                 Err(refusal)
             }
+        }
+    }
+
+    fn needed_role(&self, command: ApiCommand) -> Role {
+        if self.admin_commands.contains(&command) {
+            Role::Admin
+        } else if command.is_query() {
+            Role::Viewer
+        } else {
+            Role::Operator
         }
     }
 

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::rpc::Dialect;
+use crate::rpc::{ApiCommand, Dialect};
 
 /// How a service is named, where it listens, how much it holds, and who may talk to it.
 ///
@@ -66,6 +66,8 @@ pub struct RpcOptions {
     /// Directory of the service's keys and of those who may connect, as [`KeyRing`](crate::zsocket::KeyRing) makes it; read at
     /// the start and followed from then on. `None`, the default, is no encryption and no authentication.
     pub keys: Option<PathBuf>,
+    /// Commands that want the role admin, where the service has keys. The default, none, lets an operator run every command.
+    pub admin_commands: Vec<ApiCommand>,
 }
 
 /// What becomes of a message that finds the publishing queue full.
@@ -107,6 +109,7 @@ impl Default for RpcOptions {
             once_entries: 1024,
             once_window: Duration::from_secs(60),
             keys: None,
+            admin_commands: Vec::new(),
         }
     }
 }
@@ -252,6 +255,13 @@ impl RpcOptions {
     #[must_use]
     pub fn keys(mut self, directory: impl Into<PathBuf>) -> Self {
         self.keys = Some(directory.into());
+        self
+    }
+
+    /// Sets [`admin_commands`](Self::admin_commands).
+    #[must_use]
+    pub fn admin_commands(mut self, commands: impl IntoIterator<Item = ApiCommand>) -> Self {
+        self.admin_commands = commands.into_iter().collect();
         self
     }
 }

@@ -91,6 +91,7 @@ impl Running {
             once: OnceWindow::new(options.once_entries, options.once_window),
             meters: Arc::clone(&shared.meters),
             admission: dispatcher_admission,
+            admin_commands: options.admin_commands.clone(),
             limits: RequestLimits::default()
                 .with_bytes(options.max_command_bytes)
                 .with_depth(options.max_depth),
