@@ -182,10 +182,10 @@ impl Outbox {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Numbers of messages that were dropped behind the last queued one, by topic, once nothing waits any more.
+    /// Numbers of messages that were dropped behind the last one sent, by topic; none while some are still to be sent.
     pub(crate) fn take_trailing_drops(&self, mut each: impl FnMut(Topic, u64)) {
         let mut shared = self.shared.lock();
-        if shared.normal.entries.is_empty() {
+        if shared.normal.entries.is_empty() && self.in_flight.load(Ordering::Relaxed) == 0 {
             shared
                 .skipped
                 .drain(..)

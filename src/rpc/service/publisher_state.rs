@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::rpc::message::Heartbeat;
-use crate::rpc::{Topic, json};
+use crate::rpc::{RpcError, Topic, json};
 
 /// What the publisher knows between two messages.
 #[derive(Debug)]
@@ -82,18 +82,15 @@ impl PublisherState {
         }
     }
 
-    /// The body of a heartbeat if one is due.
+    /// The body of the next heartbeat, sent now.
     ///
     /// The regular ones keep their schedule: a late one does not move those after it, and missed ones are not made up for.
     pub(crate) fn heartbeat(
         &mut self,
         now: Instant,
         wall: SystemTime,
-        condition: impl FnOnce() -> Condition,
-    ) -> Option<Vec<u8>> {
-        if now < self.next_deadline() {
-            return None;
-        }
+        condition: &Condition,
+    ) -> Result<Vec<u8>, RpcError> {
         while self.next_heartbeat <= now {
             let missed =
                 (now - self.next_heartbeat).as_nanos() / self.identity.interval.as_nanos().max(1);
@@ -113,7 +110,6 @@ impl PublisherState {
             ..Heartbeat::default()
         };
         if self.identity.extras {
-            let condition = condition();
             heartbeat.interval = Some(self.identity.interval.as_secs_f64());
             heartbeat.queue_depth = Some(condition.queue_depth as u64);
             heartbeat.dropped = Some(condition.dropped);
@@ -128,8 +124,8 @@ impl PublisherState {
             );
         }
         let mut body = Vec::with_capacity(256);
-        json::to_camel_json(&heartbeat, &mut body).ok()?;
-        Some(body)
+        json::to_camel_json(&heartbeat, &mut body)?;
+        Ok(body)
     }
 }
 

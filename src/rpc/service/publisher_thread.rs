@@ -41,9 +41,9 @@ impl PublisherThread {
             self.send_batch(&mut batch, &mut urgent, &mut scratch);
             self.serve(&mut scratch);
             if self.outbox.is_finished() {
-                self.outbox.take_trailing_drops(|topic, count| {
-                    self.state.skip(topic, count);
-                });
+                if self.skip_trailing_drops() {
+                    self.send_heartbeat(Instant::now(), &mut scratch);
+                }
                 return;
             }
             if self.outbox.park() {
@@ -97,21 +97,36 @@ impl PublisherThread {
         }
         let now = Instant::now();
         self.pending.expire(now);
-        let due = self.state.heartbeat(now, SystemTime::now(), || {
-            let counts = self.outbox.counts();
-            Condition {
-                queue_depth: counts.depth,
-                dropped: counts.dropped,
-                delegate_busy: self.meters.delegate_busy(now),
-            }
+        if now >= self.state.next_deadline() {
+            self.skip_trailing_drops();
+            self.send_heartbeat(now, scratch);
+        }
+    }
+
+    /// Counts what was dropped behind the last message sent, so that the next heartbeat tells; `false` if nothing was.
+    fn skip_trailing_drops(&mut self) -> bool {
+        let mut any = false;
+        self.outbox.take_trailing_drops(|topic, count| {
+            any = true;
+            self.state.skip(topic, count);
         });
-        if let Some(body) = due {
-            self.outbox.take_trailing_drops(|topic, count| {
-                self.state.skip(topic, count);
-            });
-            let body = self.dialect.publish_form(&body);
-            let entry = Entry::unqueued(Topic::HEARTBEAT, self.extras);
-            self.emit(entry, &body, scratch);
+        any
+    }
+
+    fn send_heartbeat(&mut self, now: Instant, scratch: &mut Vec<u8>) {
+        let counts = self.outbox.counts();
+        let condition = Condition {
+            queue_depth: counts.depth,
+            dropped: counts.dropped,
+            delegate_busy: self.meters.delegate_busy(now),
+        };
+        match self.state.heartbeat(now, SystemTime::now(), &condition) {
+            Ok(body) => {
+                let body = self.dialect.publish_form(&body);
+                let entry = Entry::unqueued(Topic::HEARTBEAT, self.extras);
+                self.emit(entry, &body, scratch);
+            }
+            Err(error) => log::error!("the heartbeat cannot be written: {error}"),
         }
     }
 
