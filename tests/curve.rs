@@ -1,4 +1,5 @@
-//! Who is served and who is not, over real ports with CURVE; and what revoking does to live connections.
+//! Who is served and who is not, over real ports with CURVE; and what revoking does to live
+//! connections.
 
 use std::error::Error;
 use std::fs::{self, Permissions};

@@ -1,7 +1,8 @@
-//! Signals interrupt every system call that blocks: none of our calls may end, fail or lose a frame by it.
+//! Signals interrupt every system call that blocks: none of our calls may end, fail or lose a frame
+//! by it.
 //!
-//! A program of its own, without the test harness: the system hands a process's signals to its main thread, so that is
-//! the thread that has to block.
+//! A program of its own, without the test harness: the system hands a process's signals to its main
+//! thread, so that is the thread that has to block.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -10,8 +10,9 @@ use crate::zsocket::socket::{Socket, SocketKind};
 
 /// A handle of libzmq's I/O threads, from which sockets are made.
 ///
-/// Clones share one context. Each socket holds one, so the context ends when the last handle and the last socket
-/// are gone; that last drop waits until every socket has sent its messages or its linger is over.
+/// Clones share one context. Each socket holds one, so the context ends when the last handle and
+/// the last socket are gone; that last drop waits until every socket has sent its messages or its
+/// linger is over.
 #[derive(Clone)]
 pub struct Context {
     raw: Arc<RawContext>,
@@ -39,8 +40,9 @@ impl Context {
     /// Opens a socket with these options.
     ///
     /// # Errors
-    /// [`ZsocketError::Unsupported`] or [`ZsocketError::Other`] for an option that this libzmq refuses,
-    /// [`ZsocketError::TooManyOpenFiles`] beyond 1023 sockets, [`ZsocketError::Terminated`] after a shutdown.
+    /// [`ZsocketError::Unsupported`] or [`ZsocketError::Other`] for an option that this libzmq
+    /// refuses, [`ZsocketError::TooManyOpenFiles`] beyond 1023 sockets,
+    /// [`ZsocketError::Terminated`] after a shutdown.
     pub fn socket(
         &self,
         kind: SocketKind,

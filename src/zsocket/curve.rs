@@ -141,7 +141,8 @@ impl CurveKeyPair {
     }
 }
 
-/// Z85 of a key. Source: ZeroMQ RFC 32: four bytes are one big-endian number, written as five digits to base 85.
+/// Z85 of a key. Source: ZeroMQ RFC 32: four bytes are one big-endian number, written as five
+/// digits to base 85.
 fn encode(key: &[u8; KEY_LEN]) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(TEXT_LEN));
     for chunk in key.chunks_exact(4) {

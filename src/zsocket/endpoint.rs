@@ -23,8 +23,8 @@ pub struct Endpoint(String);
 impl Endpoint {
     /// An endpoint on a TCP port; port 0 binds any free one.
     ///
-    /// The host is an IPv4 or IPv6 address (brackets are added), a host name (to connect), an interface name (to bind), or `*` for
-    /// every interface (to bind).
+    /// The host is an IPv4 or IPv6 address (brackets are added), a host name (to connect), an
+    /// interface name (to bind), or `*` for every interface (to bind).
     ///
     /// # Errors
     /// [`ZsocketError::InvalidEndpoint`] unless the host is one of these, in at most 253 bytes.
@@ -117,7 +117,9 @@ impl Endpoint {
         self.host()?.parse().ok()
     }
 
-    /// Whether only this machine can reach it: inside the process, `localhost`, 127.0.0.0/8 or `::1`.
+    /// Whether only this machine can reach it.
+    ///
+    /// That is: inside the process, `localhost`, 127.0.0.0/8 or `::1`.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         match self.host() {
@@ -182,13 +184,16 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// The addresses that a bind setting means: an address itself, `localhost`, or those of an interface.
+/// The addresses that a bind setting means.
 ///
-/// An interface gives its IPv4 addresses first, then IPv6. Blocks for a few system calls; asks no name server.
+/// It is an address itself, `localhost`, or the name of an interface.
+///
+/// An interface gives its IPv4 addresses first, then IPv6. Blocks for a few system calls; asks no
+/// name server.
 ///
 /// # Errors
-/// [`ZsocketError::UnknownInterface`] with the interfaces that exist; [`ZsocketError::Interfaces`] if the system
-/// does not list them.
+/// [`ZsocketError::UnknownInterface`] with the interfaces that exist; [`ZsocketError::Interfaces`]
+/// if the system does not list them.
 ///
 /// ```
 /// let addresses = acqbus::zsocket::addresses_of("localhost")?;
@@ -346,7 +351,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics_and_what_parses_reads_back(text in "\\PC{0,40}|(tcp|inproc)://\\PC{0,30}(:[0-9]{0,6})?") {
+        fn no_text_panics_and_what_parses_reads_back(
+            text in "\\PC{0,40}|(tcp|inproc)://\\PC{0,30}(:[0-9]{0,6})?"
+        ) {
             if let Ok(endpoint) = text.parse::<Endpoint>() {
                 prop_assert_eq!(&endpoint.to_string().parse::<Endpoint>().unwrap(), &endpoint);
                 prop_assert_eq!(endpoint.host().is_some(), endpoint.port().is_some());

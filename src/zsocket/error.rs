@@ -238,9 +238,7 @@ pub enum KeyError {
         name: String,
     },
     /// Somebody had this name, and was revoked.
-    #[error(
-        "{name:?} was revoked and keeps its place in the log of commands; use another name, such as {name}-2"
-    )]
+    #[error("{name:?} was revoked and stays in the logs; use another name, such as {name}-2")]
     NameRevoked {
         /// The name.
         name: String,

@@ -30,7 +30,7 @@ impl Frame {
         Self(zmq::Message::from(bytes))
     }
 
-    /// A property that the transport set on a received frame, such as `Peer-Address` or `Socket-Type`.
+    /// A property of a received frame, such as `Peer-Address` or `Socket-Type`.
     ///
     /// The first frame of a message may be gone; every frame of it has the same properties.
     #[must_use]

@@ -1,8 +1,8 @@
 //! Files that only their owner may read, written whole or not at all.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -41,7 +41,8 @@ pub(super) fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// Writes a file of mode 0600 so that a reader sees the old content or the new one, also after a crash.
+/// Writes a file of mode 0600 so that a reader sees the old content or the new one, also after a
+/// crash.
 pub(super) fn write_private(path: &Path, text: &str) -> Result<(), KeyError> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let failed = io_error("write", path);
@@ -70,15 +71,17 @@ pub(super) fn write_private(path: &Path, text: &str) -> Result<(), KeyError> {
     written.map_err(failed)
 }
 
-/// Makes a directory of mode 0700, or gives an existing one that mode.
+/// Makes a directory of mode 0700; refuses an existing one that others may use.
 pub(super) fn create_private_dir(path: &Path) -> Result<(), KeyError> {
-    let failed = io_error("create", path);
+    // Its mode is not ours to change: it may be somebody's home.
+    if path.exists() {
+        return check_private_dir(path);
+    }
     DirBuilder::new()
         .recursive(true)
         .mode(DIRECTORY_MODE)
         .create(path)
-        .map_err(&failed)?;
-    fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE)).map_err(&failed)
+        .map_err(io_error("create", path))
 }
 
 /// Refuses a directory that others may use.
@@ -90,7 +93,8 @@ pub(super) fn check_private_dir(path: &Path) -> Result<(), KeyError> {
     check_mode(path, metadata.mode(), true)
 }
 
-/// Keeps other processes from changing the directory until the answer is dropped; blocks while one does.
+/// Keeps other processes from changing the directory until the answer is dropped; blocks while one
+/// does.
 pub(super) fn lock(directory: &Path) -> Result<File, KeyError> {
     let path = directory.join(".lock");
     let failed = io_error("lock", &path);
@@ -144,6 +148,9 @@ const MAX_FILE_LEN: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -156,6 +163,23 @@ mod tests {
             assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
         }
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn existing_directory_keeps_its_mode_and_is_refused_if_wide() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a/b");
+        create_private_dir(&path).unwrap();
+        create_private_dir(&path).unwrap();
+        let mode = || fs::metadata(&path).unwrap().mode() & 0o7777;
+        assert_eq!(mode(), 0o700);
+        fs::set_permissions(&path, Permissions::from_mode(0o750)).unwrap();
+        let text = create_private_dir(&path).unwrap_err().to_string();
+        assert!(
+            text.contains(&format!("chmod 700 {}", path.display())),
+            "{text}"
+        );
+        assert_eq!(mode(), 0o750);
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //!     NAME.key       0600  to hand to that person or program: its keys and the server's public key
 //! ```
 //!
-//! A client's file may be moved away; the server reads only the first two. Each is JSON with a `version`, here 1.
+//! A client's file may be moved away; the server reads only the first two. Each is JSON with a
+//! `version`, here 1.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -52,7 +53,8 @@ impl KeyRing {
     /// Makes the directory, if it is missing, and a new key pair for the server in it.
     ///
     /// # Errors
-    /// [`KeyError::AlreadyExists`] if it holds keys, which stay as they are; [`KeyError::NoCurve`]; [`KeyError::Io`].
+    /// [`KeyError::AlreadyExists`] if it holds keys, which stay as they are; [`KeyError::NoCurve`];
+    /// [`KeyError::Io`].
     pub fn create(directory: impl AsRef<Path>) -> Result<Self, KeyError> {
         let directory = directory.as_ref();
         let held = |name| directory.join(name).symlink_metadata().is_ok();
@@ -93,7 +95,8 @@ impl KeyRing {
     /// Reads the directory.
     ///
     /// # Errors
-    /// [`KeyError::WideMode`] if others may use it or a file in it; [`KeyError::Format`]; [`KeyError::Io`].
+    /// [`KeyError::WideMode`] if others may use it or a file in it; [`KeyError::Format`];
+    /// [`KeyError::Io`].
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, KeyError> {
         let directory = directory.as_ref();
         check_private_dir(directory)?;
@@ -124,7 +127,8 @@ impl KeyRing {
     /// A running server lets the new key in at once. After a failure nobody was added.
     ///
     /// # Errors
-    /// [`KeyError::InvalidName`], [`KeyError::NameTaken`], [`KeyError::NameRevoked`], or as [`KeyRing::open`].
+    /// [`KeyError::InvalidName`], [`KeyError::NameTaken`], [`KeyError::NameRevoked`], or as
+    /// [`KeyRing::open`].
     pub fn add(&mut self, name: &str, role: Role) -> Result<PathBuf, KeyError> {
         check_name(name)?;
         let _lock = lock(&self.directory)?;
@@ -146,7 +150,8 @@ impl KeyRing {
         let clients = self.directory.join(CLIENTS_DIR);
         create_private_dir(&clients)?;
         let path = clients.join(format!("{name}.key"));
-        // The file first: a crash in between leaves keys that open nothing, and the next `add` replaces them.
+        // The file first: a crash in between leaves keys that open nothing, and the next `add`
+        // replaces them.
         let secret = keys.secret().to_z85();
         write_json(
             &path,
@@ -405,7 +410,8 @@ fn parse<'a, T: Deserialize<'a> + Headed>(
     text: &'a str,
     kind: &str,
 ) -> Result<T, KeyError> {
-    // Borrowed strings: no copy of the secret stays in memory. Z85 has no character that JSON escapes.
+    // Borrowed strings: no copy of the secret stays in memory. Z85 has no character that JSON
+    // escapes.
     let file: T = serde_json::from_str(text).map_err(|error| json_error(path, &error))?;
     check_version(path, file.version())?;
     if file.kind() != kind {

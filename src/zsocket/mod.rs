@@ -13,7 +13,8 @@
 //! | `error` | what can go wrong |
 //! | `raw` | the calls that the `zmq` crate lacks |
 //!
-//! A [`Socket`] belongs to one thread at a time; others reach that thread by a channel and a [`Waker`].
+//! A [`Socket`] belongs to one thread at a time; others reach that thread by a channel and a
+//! [`Waker`].
 
 mod context;
 mod curve;

@@ -13,8 +13,8 @@ use crate::zsocket::socket::{Socket, SocketKind, retry};
 
 /// Reports the connections of one socket, see [`Socket::monitor`].
 ///
-/// libzmq keeps the events until they are taken: whoever opens a monitor waits for [`Monitor::socket`] along with the
-/// others and calls [`Monitor::events`].
+/// libzmq keeps the events until they are taken: whoever opens a monitor waits for
+/// [`Monitor::socket`] along with the others and calls [`Monitor::events`].
 #[derive(Debug)]
 pub struct Monitor {
     events: Socket,
@@ -51,7 +51,9 @@ impl Monitor {
         Ok(events)
     }
 
-    /// Takes the next event; blocks up to the time-out, `None` = for ever. Gives `None` if there is none by then.
+    /// Takes the next event, or gives `None` if there is none in time.
+    ///
+    /// Blocks up to the time-out, `None` = for ever.
     ///
     /// # Errors
     /// [`ZsocketError::Terminated`].
@@ -111,7 +113,7 @@ pub enum MonitorEvent {
 pub enum HandshakeFailure {
     /// The connection ended meanwhile, as it does for a wrong server key.
     NoDetail,
-    /// A breach of the protocol, as a code of libzmq (`ZMQ_PROTOCOL_ERROR_…`); another mechanism is `0x11000002`.
+    /// A breach of the protocol, or another mechanism, as a code of libzmq.
     Protocol(u32),
     /// The authenticator said no, with this status: 300, 400 or 500.
     Auth(u32),
@@ -147,7 +149,8 @@ impl fmt::Display for HandshakeFailure {
 }
 
 impl MonitorEvent {
-    /// Reads the first frame of an event: a 16-bit number and a 32-bit value in the byte order of the machine.
+    /// Reads the first frame of an event: a 16-bit number and a 32-bit value in the byte order of
+    /// the machine.
     ///
     /// Source: zmq_socket_monitor(3).
     fn decode(frame: &[u8]) -> Option<Self> {

@@ -19,27 +19,43 @@ use crate::zsocket::curve::{CurveKeyPair, PublicKey};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SocketOptions {
-    /// Messages kept for each peer that does not take them yet; 0 = no limit. Default 1000, as libzmq.
+    /// Messages kept for each peer that does not take them yet; 0 = no limit.
+    ///
+    /// Default 1000, as libzmq.
     pub send_hwm: u32,
-    /// Messages kept from each peer until they are received; 0 = no limit. Default 1000, as libzmq.
+    /// Messages kept from each peer until they are received; 0 = no limit.
+    ///
+    /// Default 1000, as libzmq.
     pub recv_hwm: u32,
-    /// How long messages are still sent after the socket is dropped; `None` = for ever. Default 1 s (*ours*).
+    /// How long messages are still sent after the socket is dropped; `None` = for ever.
+    ///
+    /// Default 1 s (*ours*; libzmq for ever).
     pub linger: Option<Duration>,
-    /// Largest frame accepted from a peer, who is cut off beyond it; `None` = no limit, the default as libzmq.
+    /// Largest frame accepted from a peer, who is cut off beyond it; `None` = no limit.
+    ///
+    /// Default `None`, as libzmq.
     pub max_message_bytes: Option<usize>,
-    /// How long a peer may take for its handshake; zero = for ever. Default 5 s (*ours*; libzmq 30 s).
+    /// How long a peer may take for its handshake; zero = for ever.
+    ///
+    /// Default 5 s (*ours*; libzmq 30 s).
     pub handshake_timeout: Duration,
-    /// How long one attempt to connect may take; `None` = as long as the system allows, the default.
+    /// How long one attempt to connect may take; `None` = as long as the system allows.
+    ///
+    /// Default `None`, as libzmq.
     pub connect_timeout: Option<Duration>,
     /// Pause before connecting again; zero = reconnect at once. Default 100 ms, as libzmq.
     pub reconnect_interval: Duration,
     /// Bound to which the pause doubles; `None` = it stays the same, the default.
     pub reconnect_interval_max: Option<Duration>,
-    /// Whether the system probes silent connections. Default true (*ours*), with the system's times.
+    /// Whether the system probes silent connections, at its own times.
+    ///
+    /// Default true (*ours*).
     pub tcp_keepalive: bool,
-    /// Whether an XPUB socket receives every subscription, and not only the first of its kind. Default false.
+    /// Whether an XPUB socket receives every subscription, and not only the first of its kind.
+    /// Default false.
     pub xpub_verbose: bool,
-    /// Whether a ROUTER socket reports an unknown or full peer, and does not drop the message. Default false.
+    /// Whether a ROUTER socket reports an unknown or full peer, and does not drop the message.
+    /// Default false.
     pub router_mandatory: bool,
     /// Whether host names may resolve to IPv6. An IPv6 address works either way. Default false.
     pub ipv6: bool,
@@ -113,17 +129,17 @@ pub enum SocketSecurity {
     /// Neither identity nor encryption.
     #[default]
     Null,
-    /// The end that binds: encrypted, and open only to keys that the authenticator of the context knows.
+    /// The end that binds: encrypted, and open only to keys that the authenticator knows.
     ///
-    /// Without a running [`ZapHandler`](crate::zsocket::ZapHandler) in the context every client is refused (*ours*:
-    /// libzmq alone would accept all).
+    /// Without a running [`ZapHandler`](crate::zsocket::ZapHandler) in the context every client is
+    /// refused (*ours*: libzmq alone would accept all).
     CurveServer {
         /// The server's own keys.
         keys: CurveKeyPair,
         /// The name under which the authenticator is asked; 1 to 254 bytes.
         zap_domain: String,
     },
-    /// The end that connects: encrypted, and only to the server that holds the secret of this public key.
+    /// The end that connects: encrypted, and only to the holder of this public key's secret.
     CurveClient {
         /// The client's own keys.
         keys: CurveKeyPair,

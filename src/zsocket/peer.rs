@@ -1,11 +1,13 @@
 //! Ends the live connections of one user, which libzmq has no call for.
 //!
-//! libzmq marks each received message with the descriptor of its connection (`ZMQ_SRCFD`) and with the `User-Id`
-//! that the authenticator gave. The table remembers both, along with the two addresses of the connection. To end
-//! it, the socket is shut down from below: libzmq notices as if the peer had gone.
+//! libzmq marks each received message with the descriptor of its connection (`ZMQ_SRCFD`) and with
+//! the `User-Id` that the authenticator gave. The table remembers both, along with the two
+//! addresses of the connection. To end it, the socket is shut down from below: libzmq notices as if
+//! the peer had gone.
 //!
-//! A descriptor is only a number, and the system gives it to another connection once this one is closed. So it is
-//! duplicated first, and the duplicate must still have the very addresses that were remembered.
+//! A descriptor is only a number, and the system gives it to another connection once this one is
+//! closed. So it is duplicated first, and the duplicate must still have the very addresses that
+//! were remembered.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -22,8 +24,8 @@ use crate::zsocket::shared_keyring::{ChangeSubscription, SharedKeyRing};
 
 /// Remembers which connection belongs to which user, and ends those of a user.
 ///
-/// Clones share one table; any thread may use it. It has at most one entry for each descriptor of the process, and
-/// one for each banned name.
+/// Clones share one table; any thread may use it. It has at most one entry for each descriptor of
+/// the process, and one for each banned name.
 #[derive(Clone)]
 pub struct PeerTable {
     ports: Arc<[u16]>,
@@ -31,7 +33,9 @@ pub struct PeerTable {
 }
 
 impl PeerTable {
-    /// A table of the connections to these endpoints, as [`Socket::bind`](crate::zsocket::Socket::bind) gave them.
+    /// A table of the connections to these bound endpoints.
+    ///
+    /// [`Socket::bind`](crate::zsocket::Socket::bind) gives them.
     #[must_use]
     pub fn new(bound: &[Endpoint]) -> Self {
         Self {
@@ -40,10 +44,12 @@ impl PeerTable {
         }
     }
 
-    /// Notes a received frame; false if its user is banned, whose connection is ended and whose message is to be dropped.
+    /// Notes a received frame; false if its user is banned.
     ///
-    /// One frame of each message is enough: a command, a subscription. Frames without a user are let pass. Costs
-    /// four system calls for a frame with a user, and a map look-up for others.
+    /// The connection of a banned user is ended then, and the caller drops the message.
+    ///
+    /// One frame of each message is enough: a command, a subscription. Frames without a user are
+    /// let pass. Costs four system calls for a frame with a user, and a map look-up for others.
     #[must_use = "a banned user's message is not to be served"]
     pub fn saw(&self, frame: &Frame) -> bool {
         let Some(user) = frame.user_id() else {
@@ -71,10 +77,11 @@ impl PeerTable {
         true
     }
 
-    /// Ends the user's live connections and bans the name; gives the number of connections that were ended.
+    /// Ends the user's live connections, gives their number, and bans the name.
     ///
-    /// A connection that has sent nothing yet ends with its first message. libzmq notices within microseconds, drops
-    /// what was queued for the peer, and asks the authenticator when the peer comes back. Never blocks.
+    /// A connection that has sent nothing yet ends with its first message. libzmq notices within
+    /// microseconds, drops what was queued for the peer, and asks the authenticator when the peer
+    /// comes back. Never blocks.
     pub fn disconnect_user(&self, name: &str) -> usize {
         let mut state = self.state.lock();
         state.banned.insert(name.to_owned());
@@ -94,10 +101,10 @@ impl PeerTable {
         ended
     }
 
-    /// Does so from now on for everybody whose key is revoked, until the answer is dropped.
+    /// Disconnects everybody whose key is revoked from now on, until the answer is dropped.
     ///
-    /// It happens on the ring's thread, so a busy owner of the sockets delays nothing. A name that gets a key again is
-    /// no longer banned.
+    /// It happens on the ring's thread, so a busy owner of the sockets delays nothing. A name that
+    /// gets a key again is no longer banned.
     #[must_use = "dropping it ends the following"]
     pub fn follow(&self, keys: &SharedKeyRing) -> ChangeSubscription {
         let table = self.clone();
@@ -192,8 +199,9 @@ fn pin(descriptor: RawFd) -> Option<OwnedFd> {
     if descriptor < 0 {
         return None;
     }
-    // SAFETY: the descriptor is not negative, and it is borrowed for the one call that duplicates it. If libzmq has
-    // closed it, the call fails or duplicates another open file of this process: neither reads, writes nor closes it.
+    // SAFETY: the descriptor is not negative, and it is borrowed for the one call that duplicates
+    // it. If libzmq has closed it, the call fails or duplicates another open file of this process:
+    // neither reads, writes nor closes it.
     let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
     rustix::io::fcntl_dupfd_cloexec(borrowed, 0).ok()
 }

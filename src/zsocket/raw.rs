@@ -10,7 +10,8 @@
 //! | stop a monitor | it cannot pass "no endpoint" |
 //! | option `ZMQ_ZAP_ENFORCE_DOMAIN` | it does not know it |
 //!
-//! Everything else goes through the crate. Besides the one in `peer`, these are the only unsafe blocks.
+//! Everything else goes through the crate. Besides the one in `peer`, these are the only unsafe
+//! blocks.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_int, c_void};
@@ -33,7 +34,8 @@ impl From<zmq::Error> for Errno {
 /// Owns a libzmq context; dropping it waits for the lingers of its sockets.
 pub(super) struct RawContext(NonNull<c_void>);
 
-// SAFETY: zmq.h, "zmq_ctx_new": a context is thread safe and may be shared by any number of threads.
+// SAFETY: zmq.h, "zmq_ctx_new": a context is thread safe and may be shared by any number of
+// threads.
 unsafe impl Send for RawContext {}
 // SAFETY: as above.
 unsafe impl Sync for RawContext {}
@@ -72,7 +74,8 @@ impl RawContext {
 
 impl Drop for RawContext {
     fn drop(&mut self) {
-        // SAFETY: the context is live and no socket of it is used any more: each holds the `Arc` of this value.
+        // SAFETY: the context is live and no socket of it is used any more: each holds the `Arc` of
+        // this value.
         while unsafe { zmq_sys::zmq_ctx_term(self.0.as_ptr()) } == -1
             && last_errno() == Errno(zmq_sys::errno::EINTR)
         {}
@@ -85,7 +88,8 @@ pub(super) struct RawSocket {
     pointer: NonNull<c_void>,
 }
 
-// SAFETY: zmq.h, "zmq_socket": a socket may move to another thread as long as one at a time uses it; the type is not `Sync`.
+// SAFETY: zmq.h, "zmq_socket": a socket may move to another thread as long as one at a time uses
+// it; the type is not `Sync`.
 unsafe impl Send for RawSocket {}
 
 impl Deref for RawSocket {
@@ -139,7 +143,8 @@ impl RawSocket {
     /// Sends; the message is unchanged after a failure, and empty after a success.
     #[inline]
     pub(super) fn send(&self, message: &mut zmq::Message, flags: c_int) -> Result<(), Errno> {
-        // SAFETY: the socket is open, the message is initialised, and stays so whatever the call answers.
+        // SAFETY: the socket is open, the message is initialised, and stays so whatever the call
+        // answers.
         check(unsafe {
             zmq_sys::zmq_msg_send(message_pointer(message), self.pointer.as_ptr(), flags)
         })
@@ -152,8 +157,9 @@ pub(super) fn message_from_vec(data: Vec<u8>) -> zmq::Message {
     let data = data.into_boxed_slice();
     let len = data.len();
     let start = Box::into_raw(data).cast::<c_void>();
-    // SAFETY: the new, empty message owns nothing. The memory stays valid until libzmq calls `free_box` once, with
-    // the length as the hint; the call may come from an I/O thread, and bytes may be freed on any thread.
+    // SAFETY: the new, empty message owns nothing. The memory stays valid until libzmq calls
+    // `free_box` once, with the length as the hint; the call may come from an I/O thread, and bytes
+    // may be freed on any thread.
     let done = check(unsafe {
         zmq_sys::zmq_msg_init_data(
             message_pointer(&mut message),
@@ -164,8 +170,8 @@ pub(super) fn message_from_vec(data: Vec<u8>) -> zmq::Message {
         )
     });
     if done.is_err() {
-        // Out of memory, the only failure. libzmq has not taken the vector: give it back to the allocator.
-        // SAFETY: pointer and length come from the box above.
+        // Out of memory, the only failure. libzmq has not taken the vector: give it back to the
+        // allocator. SAFETY: pointer and length come from the box above.
         unsafe { free_box(start, ptr::without_provenance_mut(len)) };
         return zmq::Message::new();
     }

@@ -17,10 +17,13 @@ use crate::zsocket::error::KeyError;
 use crate::zsocket::keyring::{KeyRing, Member, read_members};
 use crate::zsocket::zap::{Authenticate, Refusal};
 
-/// A handle of a key ring that reads its directory again whenever it changes, on the thread `acqbus-keys`.
+/// A handle of a key ring that reads its directory again whenever it changes.
 ///
-/// Clones share one ring; the last one stops and joins the thread. A directory that cannot be read leaves the ring as
-/// it was, with a warning in the log and a count in [`SharedKeyRing::failed_reload_count`].
+/// It does so on the thread `acqbus-keys`.
+///
+/// Clones share one ring; the last one stops and joins the thread. A directory that cannot be read
+/// leaves the ring as it was, with a warning in the log and a count in
+/// [`SharedKeyRing::failed_reload_count`].
 #[derive(Clone)]
 pub struct SharedKeyRing {
     owner: Arc<Owner>,
@@ -98,7 +101,9 @@ impl SharedKeyRing {
         (!member.is_revoked()).then(|| Arc::clone(member))
     }
 
-    /// The member of this name, unless unknown or revoked; for a frame's [`user_id`](crate::zsocket::Frame::user_id).
+    /// The member of this name, unless unknown or revoked.
+    ///
+    /// For the [`user_id`](crate::zsocket::Frame::user_id) of a frame.
     #[must_use]
     pub fn member_by_name(&self, name: &str) -> Option<Arc<Member>> {
         let snapshot = self.snapshot();
@@ -106,10 +111,12 @@ impl SharedKeyRing {
         (!member.is_revoked()).then(|| Arc::clone(member))
     }
 
-    /// Calls back on the thread `acqbus-keys` after each change of who may connect, until the answer is dropped.
+    /// Calls back after each change of who may connect, until the answer is dropped.
     ///
-    /// The ring already has the new state. The callback must be quick: the next change waits for it. One that has
-    /// begun when the answer is dropped still ends.
+    /// It does so on the thread `acqbus-keys`.
+    ///
+    /// The ring already has the new state. The callback must be quick: the next change waits for
+    /// it. One that has begun when the answer is dropped still ends.
     #[must_use = "dropping it ends the calls"]
     pub fn on_change(
         &self,
@@ -307,7 +314,8 @@ impl Follower {
     fn follow(&mut self) {
         let replaced = self.replaced.swap(false, Ordering::AcqRel);
         if !self.reload() || replaced {
-            // A directory that was replaced is another one for the system, which would report nothing of it.
+            // A directory that was replaced is another one for the system, which would report
+            // nothing of it.
             let _ = self.watcher.unwatch(&self.directory);
             match self
                 .watcher
@@ -381,7 +389,8 @@ fn watch(
         if directory_itself {
             replaced.store(true, Ordering::Release);
         }
-        // Full means that the thread will look anyway. To block here would block its calls to the watcher too.
+        // Full means that the thread will look anyway. To block here would block its calls to the
+        // watcher too.
         let _ = changed.try_send(());
     })
     .map_err(failed)?;

@@ -121,11 +121,12 @@ impl Socket {
 
     /// Listens; gives the real endpoint, with the port that port 0 became.
     ///
-    /// Host names are not resolved here: bind takes an address, an interface name or `*`. A socket may bind several
-    /// endpoints; after a failure it is as before.
+    /// Host names are not resolved here: bind takes an address, an interface name or `*`. A socket
+    /// may bind several endpoints; after a failure it is as before.
     ///
     /// # Errors
-    /// [`ZsocketError::AddressInUse`], [`ZsocketError::AddressNotAvailable`], [`ZsocketError::PermissionDenied`].
+    /// [`ZsocketError::AddressInUse`], [`ZsocketError::AddressNotAvailable`],
+    /// [`ZsocketError::PermissionDenied`].
     pub fn bind(&self, endpoint: &Endpoint) -> Result<Endpoint, ZsocketError> {
         self.attach("bind", endpoint, |text| self.raw.bind(text))?;
         let real = self
@@ -137,8 +138,9 @@ impl Socket {
 
     /// Connects in the background, and again whenever the connection is lost.
     ///
-    /// Succeeds without a peer, and for a host name that nobody knows yet; [`Socket::monitor`] tells when there is a
-    /// peer. A peer that is refused by the authenticator is not tried again (libzmq): it takes a new `connect`.
+    /// Succeeds without a peer, and for a host name that nobody knows yet; [`Socket::monitor`]
+    /// tells when there is a peer. A peer that is refused by the authenticator is not tried again
+    /// (libzmq): it takes a new `connect`.
     ///
     /// # Errors
     /// [`ZsocketError::InvalidEndpoint`] for the wildcard `*`.
@@ -180,10 +182,12 @@ impl Socket {
             .map_err(|error| ZsocketError::from_errno("unsubscribe", error))
     }
 
-    /// Sends a frame, `more` of the same message to follow; blocks up to the send time-out while the queue is full.
+    /// Sends a frame, `more` of the same message to follow.
     ///
-    /// PUB and XPUB never block: they drop for the subscriber whose queue is full. After a failure the frame is gone
-    /// and the message as if it had not begun.
+    /// Blocks up to the send time-out while the queue is full.
+    ///
+    /// PUB and XPUB never block: they drop for the subscriber whose queue is full. After a failure
+    /// the frame is gone and the message as if it had not begun.
     ///
     /// # Errors
     /// [`ZsocketError::TimedOut`], [`ZsocketError::Terminated`], [`ZsocketError::WrongState`],
@@ -199,7 +203,8 @@ impl Socket {
     /// As [`Socket::send`], and never blocks.
     ///
     /// # Errors
-    /// [`TrySendError::Full`] with the frame, if it cannot be sent now; [`TrySendError::Failed`] as [`Socket::send`].
+    /// [`TrySendError::Full`] with the frame, if it cannot be sent now; [`TrySendError::Failed`] as
+    /// [`Socket::send`].
     #[inline]
     pub fn try_send(&self, mut frame: Frame, more: bool) -> Result<(), TrySendError> {
         loop {
@@ -231,7 +236,9 @@ impl Socket {
         self.try_send(Frame::from_slice(bytes), more)
     }
 
-    /// Receives one frame in place of what `frame` held; false if nothing came within the receive time-out.
+    /// Receives one frame in place of what `frame` held; false if none came in time.
+    ///
+    /// Blocks up to the receive time-out.
     ///
     /// [`Socket::more`] then tells whether the message goes on.
     ///
@@ -272,8 +279,8 @@ impl Socket {
 
     /// Receives a whole message; `None` if none came within the receive time-out.
     ///
-    /// Reads all frames and keeps the first `limit_frames`; the others are counted. A message arrives whole or not
-    /// at all, so this waits for its first frame only.
+    /// Reads all frames and keeps the first `limit_frames`; the others are counted. A message
+    /// arrives whole or not at all, so this waits for its first frame only.
     ///
     /// # Errors
     /// As [`Socket::recv_into`].
@@ -350,7 +357,9 @@ impl Socket {
             .map_err(|error| ZsocketError::from_errno("asking for events", error))
     }
 
-    /// What happens to the socket's connections, from the first call of this on; it lives as long as the socket.
+    /// What happens to the socket's connections, from the first call of this on.
+    ///
+    /// The monitor lives as long as the socket.
     ///
     /// Call it before [`Socket::connect`] to miss nothing.
     ///
@@ -377,7 +386,8 @@ impl Socket {
         let text = endpoint.to_c_string();
         let widen = endpoint.is_ipv6() && !self.ipv6;
         if widen {
-            // libzmq reads an IPv6 address only with this option, which would also make `*` mean both families.
+            // libzmq reads an IPv6 address only with this option, which would also make `*` mean
+            // both families.
             self.raw
                 .set_ipv6(true)
                 .map_err(|error| ZsocketError::from_errno(operation, error))?;
@@ -414,7 +424,8 @@ impl Socket {
         Ok(message)
     }
 
-    /// Goes on after a failed send: waits out signals, without waiting longer than twice the time-out.
+    /// Goes on after a failed send: waits out signals, without waiting longer than twice the
+    /// time-out.
     #[cold]
     fn send_again(&self, mut frame: Frame, flags: i32, first: Errno) -> Result<(), ZsocketError> {
         const OPERATION: &str = "send";

@@ -80,7 +80,9 @@ pub fn wake_pair() -> Result<(Waker, WakeReceiver), ZsocketError> {
 }
 
 impl Waker {
-    /// Wakes the waiting thread, or its next wait; never blocks, and costs one atomic operation while a wake is pending.
+    /// Wakes the waiting thread, or its next wait, without ever blocking.
+    ///
+    /// While a wake is pending, another one costs one atomic operation.
     ///
     /// What this thread wrote before is visible to the other after its [`WakeReceiver::drain`].
     pub fn wake(&self) {
@@ -98,7 +100,8 @@ impl WakeReceiver {
     /// Takes the pending wakes together; look at what they announce after this, not before.
     pub fn drain(&self) {
         let mut buffer = [0u8; 64];
-        // First the descriptor, then the flag: in the other order a wake between the two would be lost for good.
+        // First the descriptor, then the flag: in the other order a wake between the two would be
+        // lost for good.
         while let Err(rustix::io::Errno::INTR) = rustix::io::read(self.descriptor(), &mut buffer) {}
         self.shared.pending.swap(false, Ordering::AcqRel);
     }
@@ -161,11 +164,13 @@ impl Ready {
 
 /// Blocks until a socket has something to receive, the waker is used, or the deadline has come.
 ///
-/// A deadline in the past only looks; `None` waits for ever. Signals do not end the wait, and it never returns before
-/// the deadline without a reason; it ends up to a millisecond after. No memory is allocated for up to three sockets.
+/// A deadline in the past only looks; `None` waits for ever. Signals do not end the wait, and it
+/// never returns before the deadline without a reason; it ends up to a millisecond after. No memory
+/// is allocated for up to three sockets.
 ///
 /// # Errors
-/// [`ZsocketError::Terminated`] once the context is shut down; [`ZsocketError::Unsupported`] for more than 64 sockets.
+/// [`ZsocketError::Terminated`] once the context is shut down; [`ZsocketError::Unsupported`] for
+/// more than 64 sockets.
 pub fn wait(
     sockets: &[&Socket],
     wake: Option<&WakeReceiver>,

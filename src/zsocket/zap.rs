@@ -76,7 +76,7 @@ pub enum Credentials<'a> {
 }
 
 impl<'a> ZapRequest<'a> {
-    /// Reads a request from its frames, without the empty one in front that a REP socket takes away.
+    /// Reads a request from its frames, without the empty one that a REP socket takes away.
     ///
     /// # Errors
     /// [`ZapReply`] to send back, with status 500: libzmq then refuses the connection.

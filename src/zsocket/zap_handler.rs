@@ -14,7 +14,9 @@ use crate::zsocket::socket::{Multipart, Socket, SocketKind};
 use crate::zsocket::wait::{WakeReceiver, Waker, wait, wake_pair};
 use crate::zsocket::zap::{Authenticate, Refusal, ZapReply, ZapRequest, decide};
 
-/// Decides who may connect to the CURVE servers of one context, on the thread `acqbus-zap`; `Drop` stops and joins it.
+/// Decides who may connect to the CURVE servers of one context, on the thread `acqbus-zap`.
+///
+/// `Drop` stops and joins the thread.
 ///
 /// Start it before a server socket binds. While none runs, such sockets refuse everybody.
 pub struct ZapHandler {
@@ -27,7 +29,8 @@ impl ZapHandler {
     /// Starts answering for this context; from the return on, every new connection is decided.
     ///
     /// # Errors
-    /// [`ZsocketError::AddressInUse`] if the context has a handler already, [`ZsocketError::Other`] without a thread.
+    /// [`ZsocketError::AddressInUse`] if the context has a handler already, [`ZsocketError::Other`]
+    /// without a thread.
     pub fn start(
         context: &Context,
         authenticator: impl Authenticate,
