@@ -28,6 +28,7 @@ pub use publisher::Publisher;
 pub use stats::Stats;
 pub use tap::Tap;
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -96,6 +97,7 @@ impl RpcService {
                 delegate: Arc::default(),
                 taps: Arc::default(),
                 meters: Arc::new(Meters::new(Instant::now())),
+                muted: Arc::default(),
             },
             publisher,
             bound: OnceLock::new(),
@@ -295,6 +297,11 @@ impl RpcService {
             pending: self.shared.pending.count(),
             ..self.shared.meters.read(Instant::now())
         }
+    }
+
+    /// Sends no heartbeats while `muted`; none is made up for afterwards. For the faults of the simulated rig.
+    pub(crate) fn mute_heartbeats(&self, muted: bool) {
+        self.shared.muted.store(muted, Ordering::Relaxed);
     }
 }
 

@@ -3,6 +3,7 @@
 //! The socket is an XPUB: the wire is PUB's, and the service sees each subscription arrive, which is the moment for a heartbeat.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use crate::rpc::message::append_extras;
@@ -28,6 +29,8 @@ pub(crate) struct PublisherThread {
     pub(crate) dialect: Dialect,
     pub(crate) extras: bool,
     pub(crate) epoch: u64,
+    /// While it is set, heartbeats that are due are not sent; a fault that the simulated rig can have.
+    pub(crate) muted: Arc<AtomicBool>,
 }
 
 impl PublisherThread {
@@ -121,6 +124,7 @@ impl PublisherThread {
             delegate_busy: self.meters.delegate_busy(now),
         };
         match self.state.heartbeat(now, SystemTime::now(), &condition) {
+            Ok(_) if self.muted.load(Ordering::Relaxed) => {}
             Ok(body) => {
                 let body = self.dialect.publish_form(&body);
                 let entry = Entry::unqueued(Topic::HEARTBEAT, self.extras);

@@ -32,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) delegate: Arc<DelegateSlot>,
     pub(crate) taps: Arc<Taps>,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) muted: Arc<AtomicBool>,
 }
 
 /// Where a service listens.
@@ -170,6 +171,7 @@ fn publisher_thread(
         dialect: shared.options.dialect,
         extras: shared.options.extras,
         epoch,
+        muted: Arc::clone(&shared.muted),
     }
 }
 
