@@ -83,12 +83,31 @@ impl Simulator {
     /// # Errors
     /// [`SimulatorError::Rpc`] as [`RpcService::start`]; [`SimulatorError::Thread`]. Nothing is bound then.
     pub fn start(options: SimulatorOptions) -> Result<Self, SimulatorError> {
+        Self::start_shared(options, |_| ()).map(|(rig, ())| rig)
+    }
+
+    /// [`start`](Self::start) and [`watch`](Self::watch) in one: the watcher misses nothing of the beginning.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_watched(
+        options: SimulatorOptions,
+        capacity: usize,
+    ) -> Result<(Self, Receiver<Observation>), SimulatorError> {
+        Self::start_shared(options, |shared| shared.watch(capacity))
+    }
+
+    fn start_shared<T>(
+        options: SimulatorOptions,
+        before: impl FnOnce(&Shared) -> T,
+    ) -> Result<(Self, T), SimulatorError> {
         let version = options.version;
         let rpc = options
             .rpc
             .dialect(version.dialect())
             .version(version.as_str());
         let shared = Arc::new(Shared::new(version));
+        let prepared = before(&shared);
         let (orders, order_receiver) = bounded(PENDING_CAPACITY);
         let line = worker::start(&shared, rpc.clone(), &orders)?;
         let ports = (line.service.subscriber_port(), line.service.command_port());
@@ -124,13 +143,14 @@ impl Simulator {
                 });
             }
         };
-        Ok(Self {
+        let rig = Self {
             shared,
             orders,
             ended,
             worker: Mutex::new(Some(worker)),
             ports,
-        })
+        };
+        Ok((rig, prepared))
     }
 
     /// The real TCP port of the events; the same after a restart.
