@@ -1,0 +1,105 @@
+"""Runs the interop programs of this folder, each in the environments that it needs, and weighs what they say.
+
+A failed check fails; so does a difference whose id is not in docs/compatibility.md, and, when all checks run, an id of kind
+"wire" there that no check met. The last line is `N passed, N failed`.
+"""
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# Program, version. Those that wait most come first, since two run at a time.
+RUNS = [
+    ("differential.py", "0.12.0"),
+    ("differential.py", "0.9.7"),
+]
+LONGEST = 240
+
+
+def listed_ids(path):
+    """Id and kind of each difference of the document."""
+    with open(path, encoding="utf-8") as file:
+        rows = re.findall(r"^\| (C\d\d) \| (\w+) \|", file.read(), re.MULTILINE)
+    if len(dict(rows)) != len(rows):
+        sys.exit(f"an id stands twice in {path}")
+    return dict(rows)
+
+
+def run(program, version, args):
+    """The lines that one program printed; a line of our own if it came to no good end."""
+    python = os.path.join(args.environments, f"v{version}", "bin", "python")
+    command = [python, os.path.join(HERE, program), "--program", args.program, "--peer", args.peer]
+    command += ["--environments", args.environments, "--version", version, args.only]
+    # A group of its own, so that its services end with it even when it hangs.
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    alarm = threading.Timer(LONGEST, os.killpg, [process.pid, signal.SIGKILL])
+    alarm.start()
+    output, _ = process.communicate()
+    alarm.cancel()
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    lines = output.splitlines()
+    failed = any(line.startswith("FAIL ") for line in lines)
+    if process.returncode != (1 if failed else 0):
+        lines.append(f"FAIL {version} {program}: it ended with {process.returncode}")
+    return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--program", required=True)
+    parser.add_argument("--peer", required=True)
+    parser.add_argument("--environments", required=True)
+    parser.add_argument("--listed", required=True)
+    parser.add_argument("only", nargs="?", default="", help="run the checks with this in their name")
+    args = parser.parse_args()
+    listed = listed_ids(args.listed)
+    passed, failed, met = 0, 0, set()
+    lock, waiting = threading.Lock(), list(RUNS)
+
+    def work():
+        nonlocal passed, failed
+        while True:
+            with lock:
+                if not waiting:
+                    return
+                program, version = waiting.pop(0)
+            lines = run(program, version, args)
+            with lock:
+                for line in lines:
+                    passed += line.startswith("ok ")
+                    failed += line.startswith("FAIL ")
+                    ids = re.search(r"\[(C[C\d ]*)\]$", line)
+                    if ids and line.startswith("ok "):
+                        met.update(ids.group(1).split())
+                    print(line, flush=True)
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+    def judge(name, wrong):
+        nonlocal passed, failed
+        passed += not wrong
+        failed += bool(wrong)
+        print(f"FAIL {name}: {' '.join(wrong)}" if wrong else f"ok   {name}")
+
+    judge("every difference is in the list", sorted(met - set(listed)))
+    if not args.only and not failed:
+        wire = {number for number, kind in listed.items() if kind == "wire"}
+        judge("every listed difference of the wire was met", sorted(wire - met))
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed or not passed else 0)
+
+
+if __name__ == "__main__":
+    main()
