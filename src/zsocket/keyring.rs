@@ -53,8 +53,8 @@ impl KeyRing {
     /// Makes the directory, if it is missing, and a new key pair for the server in it.
     ///
     /// # Errors
-    /// [`KeyError::AlreadyExists`] if it holds keys, which stay as they are; [`KeyError::NoCurve`];
-    /// [`KeyError::Io`].
+    /// [`KeyError::AlreadyExists`] if it holds keys, which stay; [`KeyError::WideMode`];
+    /// [`KeyError::NoCurve`]; [`KeyError::Io`].
     pub fn create(directory: impl AsRef<Path>) -> Result<Self, KeyError> {
         let directory = directory.as_ref();
         let held = |name| directory.join(name).symlink_metadata().is_ok();
