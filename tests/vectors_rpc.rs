@@ -371,12 +371,9 @@ fn run_commands(file: &Value, dialect: Dialect, report: &mut Report) {
         let name = text(case, "name");
         let frame = unhex(text(case, "request_hex"));
         let delegate = &case["delegate"];
-        let response = match response(delegate) {
-            Some(response) => response,
-            None => {
-                report.differs(name, Difference::NotATypeOfOurs);
-                continue;
-            }
+        let Some(response) = response(delegate) else {
+            report.differs(name, Difference::NotATypeOfOurs);
+            continue;
         };
         let mut seen = None;
         let delegate =
