@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `args`, `config`, `names`, `kinds` | what people type, and settings from the environment and `acqbus.toml` |
 //! | `exit`, `print` | exit codes, messages, standard output |
+//! | `bench/` | the figures of this machine beside those of raw libzmq |
 //! | `console/` | the remote console: line, completion and state are pure, the shell is thin |
 //! | `complete` | completions and manual pages |
 
@@ -11,6 +12,7 @@
 #![allow(dead_code)]
 
 mod args;
+mod bench;
 mod bus;
 mod complete;
 mod config;
@@ -76,6 +78,8 @@ enum Verb {
     /// Make and revoke the keys that a service wants
     #[command(after_help = keys::EXAMPLES)]
     Keys(keys::Keys),
+    /// Measure this machine, side by side with raw libzmq
+    Bench(bench::Bench),
     /// Print the completion script of a shell
     #[command(
         after_help = "Example:\n  acqbus completions bash > ~/.local/share/bash-completion/completions/acqbus"
@@ -113,6 +117,7 @@ impl Verb {
             Self::Listen(verb) => verb.run(out),
             Self::Console(verb) => verb.run(out),
             Self::Keys(verb) => verb.run(out),
+            Self::Bench(verb) => verb.run(out),
             Self::Completions(verb) => verb.run(program).map(|()| Exit::Done),
             Self::Man(verb) => verb.run(program).map(|()| Exit::Done),
         }

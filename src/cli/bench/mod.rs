@@ -1,0 +1,222 @@
+//! `acqbus bench`: measures this machine, side by side with raw libzmq in the same run.
+//!
+//! | file | is |
+//! |---|---|
+//! | `report` | rows, targets, verdicts; the table and the JSON lines |
+//! | `measure` | runs that alternate, percentiles, pinning |
+//! | `command` | round trips and commands a second |
+//! | `publish` | the call, the throughput, the latency of events |
+//! | `sleeper` | ten subscribers, one of them asleep |
+//! | `quiet` | heartbeats beside a slow delegate, an idle service |
+//! | `raw` | the same exchanges on bare sockets |
+//! | `reference` | the Python service, where an interpreter has it |
+
+mod command;
+mod measure;
+mod publish;
+mod quiet;
+mod raw;
+mod reference;
+mod report;
+mod sleeper;
+
+use std::io::{IsTerminal, stderr};
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use crossbeam_channel::{Sender, bounded, select};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::print::Output;
+use crate::cli::signal::Stop;
+
+use self::measure::Plan;
+use self::report::Row;
+
+/// Measures this machine.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Measure commands and events, side by side with raw libzmq
+    #[command(after_help = EXAMPLES)]
+    Rpc(BenchRpc),
+}
+
+#[derive(Debug, Args)]
+struct BenchRpc {
+    /// Take seconds, not minutes; the figures scatter more
+    #[arg(long)]
+    quick: bool,
+    /// Measure each case this often and print the median [default: 5, quick: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: Option<u32>,
+    /// Measure only this; repeat the flag for several
+    #[arg(long = "case", value_name = "NAME")]
+    cases: Vec<Case>,
+    /// A Python interpreter that has auto-trainer-api, to measure the reference beside ours
+    #[arg(long, env = "ACQBUS_BENCH_PYTHON", value_name = "PATH")]
+    python: Option<PathBuf>,
+}
+
+/// A group of figures that are measured together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Case {
+    /// Round trip of a command, service and client on one core and on any
+    RoundTrip,
+    /// Commands a second, one client and 16
+    Commands,
+    /// The call that publishes an event
+    SendEvent,
+    /// Events a second to one subscriber, none lost
+    Events,
+    /// From the call to the subscriber, at 1,000 events a second
+    OneWay,
+    /// Ten subscribers, one of them asleep
+    Sleeper,
+    /// Heartbeats while a delegate blocks
+    Heartbeat,
+    /// Processor time of an idle service
+    Idle,
+}
+
+impl Bench {
+    /// Measures and prints; ends early on Ctrl-C.
+    pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
+        let What::Rpc(rpc) = &self.what;
+        rpc.run(out)
+    }
+}
+
+/// What the measuring thread says.
+enum Step {
+    Begins(Case),
+    Measured(Box<Row>),
+    Failed(Failure),
+}
+
+impl BenchRpc {
+    fn run(&self, out: Output) -> Result<Exit, Failure> {
+        let stop = Stop::on_ctrl_c()?;
+        let cases = self.chosen();
+        let progress = progress(cases.len());
+        let steps = self.start(cases)?;
+        report::begin(out)?;
+        loop {
+            let step = select! {
+                recv(stop.asked()) -> _ => {
+                    // The measuring thread and a reference end with this process.
+                    progress.finish_and_clear();
+                    return Ok(Exit::Interrupted);
+                }
+                recv(steps) -> step => step,
+            };
+            match step {
+                Ok(Step::Begins(case)) => {
+                    progress.inc(1);
+                    progress.set_message(case.name());
+                }
+                Ok(Step::Measured(row)) => progress.suspend(|| report::print(out, &row))?,
+                Ok(Step::Failed(failure)) => {
+                    progress.finish_and_clear();
+                    return Err(failure);
+                }
+                Err(_) => break,
+            }
+        }
+        progress.finish_and_clear();
+        Ok(Exit::Done)
+    }
+
+    fn chosen(&self) -> Vec<Case> {
+        let all = Case::value_variants().iter().copied();
+        if self.cases.is_empty() {
+            all.collect()
+        } else {
+            all.filter(|case| self.cases.contains(case)).collect()
+        }
+    }
+
+    /// Measures on a thread of its own, so that Ctrl-C works at any time.
+    fn start(&self, cases: Vec<Case>) -> Result<crossbeam_channel::Receiver<Step>, Failure> {
+        let plan = Plan {
+            runs: self.runs.unwrap_or(if self.quick { 3 } else { 5 }),
+            quick: self.quick,
+            python: self.python.clone(),
+        };
+        let (sender, steps) = bounded(16);
+        thread::Builder::new()
+            .name("acqbus-bench".to_owned())
+            .spawn(move || measure_all(&plan, &cases, &sender))?;
+        Ok(steps)
+    }
+}
+
+/// A send fails only when nobody reads any more, after Ctrl-C.
+fn measure_all(plan: &Plan, cases: &[Case], steps: &Sender<Step>) {
+    for &case in cases {
+        let _ = steps.send(Step::Begins(case));
+        match case.measure(plan) {
+            Ok(rows) => {
+                for row in rows {
+                    let _ = steps.send(Step::Measured(Box::new(row)));
+                }
+            }
+            Err(failure) => {
+                let _ = steps.send(Step::Failed(failure.while_doing(case.name())));
+                return;
+            }
+        }
+    }
+}
+
+impl Case {
+    fn measure(self, plan: &Plan) -> Result<Vec<Row>, Failure> {
+        match self {
+            Self::RoundTrip => command::round_trips(plan),
+            Self::Commands => command::rates(plan),
+            Self::SendEvent => publish::calls(plan),
+            Self::Events => publish::rates(plan),
+            Self::OneWay => publish::latencies(plan),
+            Self::Sleeper => sleeper::losses(plan),
+            Self::Heartbeat => quiet::heartbeat(plan),
+            Self::Idle => quiet::idle(plan),
+        }
+    }
+
+    fn name(self) -> String {
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+/// Drawn when a case begins, and never between: a ticking bar would be measured too.
+fn progress(cases: usize) -> ProgressBar {
+    if !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(cases as u64);
+    if let Ok(style) = ProgressStyle::with_template("[{pos}/{len}] measuring {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// How long a peer may take before a measurement fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const EXAMPLES: &str = "\
+Examples:
+  acqbus bench rpc --quick
+  acqbus bench rpc --case round-trip --case events --runs 9
+  acqbus bench rpc --json > figures.jsonl
+
+Each figure is the median of several runs, in which acqbus and raw libzmq take turns with the same
+frames. The ratio is ours over raw.";
