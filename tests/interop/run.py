@@ -17,6 +17,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 RUNS = [
     ("differential.py", "0.12.0"),
     ("differential.py", "0.9.7"),
+    ("client.py", "0.9.7"),
+    ("client.py", "0.12.0"),
 ]
 LONGEST = 240
 
