@@ -90,7 +90,10 @@ impl PendingCommand {
         self
     }
 
-    /// Publishes how far the command is, on topic COMMAND_PROGRESS (*ours*): old clients take any COMMAND_RESULT as the last.
+    /// Publishes how far the command is, on topic COMMAND_PROGRESS (*ours*).
+    ///
+    /// The topic is its own because clients of the reference take any COMMAND_RESULT for the last word (section 4.6 of
+    /// `docs/wire.md`). Never blocks.
     ///
     /// # Errors
     /// [`RpcError::Finished`] after the result; else as [`Publisher::send_dict`](crate::rpc::Publisher::send_dict).

@@ -8,6 +8,18 @@ use crate::wire::DecodeError;
 use crate::zsocket::{KeyError, ZsocketError};
 
 /// What went wrong on the control plane.
+///
+/// Ask the predicates rather than the text. A reply that says FAILED is no error: see
+/// [`Response::is_success`](crate::rpc::Response::is_success).
+///
+/// ```
+/// use acqbus::rpc::{RpcOptions, RpcService, Topic};
+///
+/// let service = RpcService::new(RpcOptions::default().bind(["192.0.2.1"]));
+/// assert!(service.send_string(Topic::ANY, "too early").is_err());
+/// let error = service.start().unwrap_err(); // an address off the loopback wants keys
+/// assert!(error.is_refused() && !error.is_timeout());
+/// ```
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum RpcError {

@@ -10,8 +10,9 @@ use crate::rpc::context::EventContext;
 use crate::rpc::json;
 use crate::rpc::kind::EventKind;
 
-/// One event, generic over its context: a typed one, any serialisable value, or (read from the wire) a JSON [`Value`].
+/// One event, generic over its context.
 ///
+/// The context is a typed one of [`context`](crate::rpc::context), any serialisable value, or, read from the wire, a JSON [`Value`].
 /// The members stand on the wire in the order in which they stand here. Source: auto-trainer-api, section 6 of `docs/wire.md`.
 ///
 /// ```

@@ -94,7 +94,7 @@ pub fn compact(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Refuses text whose arrays and objects stand within each other deeper than `limit`, without parsing it.
+/// Refuses text whose arrays and objects nest deeper than `limit`, without parsing it.
 ///
 /// A number or string alone has depth 0, `[]` has depth 1. One pass, no allocation.
 ///
@@ -125,9 +125,9 @@ pub fn check_depth(text: &[u8], limit: usize) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// Parses JSON text (RFC 8259, UTF-8) that nests at most `depth_limit` levels, and never more than [`DEPTH_CEILING`].
+/// Parses JSON text (RFC 8259, UTF-8) that nests at most `depth_limit` levels.
 ///
-/// The depth is checked before anything is built. Numbers keep their digits. Of members with the same key the last
+/// A limit above [`DEPTH_CEILING`] counts as that. The depth is checked before anything is built. Numbers keep their digits. Of members with the same key the last
 /// one counts, at the place of the first. A lone surrogate, which Rust's strings cannot hold, becomes U+FFFD (*ours*).
 ///
 /// # Errors

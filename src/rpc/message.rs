@@ -106,7 +106,9 @@ impl Message {
         Heartbeat::from_json(&self.json(DEPTH).ok()?)
     }
 
-    /// The outcome of a command, or how far it is, if the topic is COMMAND_RESULT or COMMAND_PROGRESS and the body is one.
+    /// The outcome of a command, or how far it is, if the message tells that.
+    ///
+    /// `None` unless the topic is COMMAND_RESULT or COMMAND_PROGRESS and the body is as section 4.6 of `docs/wire.md` says.
     pub fn command_result(&self) -> Option<Response> {
         if !matches!(self.topic, Topic::COMMAND_RESULT | Topic::COMMAND_PROGRESS) {
             return None;

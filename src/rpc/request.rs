@@ -13,7 +13,19 @@ use crate::rpc::nonce::Nonce;
 use crate::rpc::response::CommandResponse;
 use crate::wire::DecodeError;
 
-/// A command with all that came with it.
+/// A command with all that came, or goes, with it.
+///
+/// ```
+/// use acqbus::rpc::{ApiCommand, CommandRequest};
+/// use serde_json::json;
+///
+/// let request = CommandRequest::new(ApiCommand::UserDefined)
+///     .with_custom_command(7)
+///     .with_data(&json!({"seconds": 0.5}))?;
+/// assert_eq!(request.custom_command(), Some(7));
+/// assert_eq!(request.data()["seconds"], 0.5);
+/// # Ok::<(), acqbus::rpc::RpcError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct CommandRequest {
     command: ApiCommand,
@@ -121,7 +133,10 @@ impl CommandRequest {
         self.user.as_deref()
     }
 
-    /// Answers now, finishes later: the response PENDING_WITH_NOTIFICATION, and the handle that publishes the result.
+    /// Answers now and finishes later.
+    ///
+    /// Gives the response PENDING_WITH_NOTIFICATION, for the delegate to return, and the handle that publishes the result, for
+    /// whichever thread does the work. The command is pending from this call on.
     ///
     /// A request that no service received (one made in a test) gives a handle whose calls return [`RpcError::Stopped`].
     #[must_use]

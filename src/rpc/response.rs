@@ -14,6 +14,18 @@ use crate::rpc::nonce::Nonce;
 use crate::wire::DecodeError;
 
 /// What a delegate answers to a command.
+///
+/// Command and nonce of the reply are those of the request, whatever the delegate does.
+///
+/// ```
+/// use acqbus::rpc::{CommandResponse, CommandResult};
+///
+/// let done = CommandResponse::success().with_data(&serde_json::json!({"is_on": true}));
+/// assert_eq!(done.data_text(), Some(&br#"{"isOn": true}"#[..]));
+///
+/// let broken = CommandResponse::failed(42, "the motor is stuck");
+/// assert_eq!((broken.result(), broken.error_code()), (CommandResult::Failed, 42));
+/// ```
 #[derive(Debug, Clone)]
 pub struct CommandResponse {
     result: CommandResult,
@@ -169,9 +181,9 @@ pub fn encode_reply(
     close(dialect, start, out);
 }
 
-/// Appends the reply to a request that cannot be used: that of auto-trainer-api 0.12.0, and why (*ours*).
+/// Appends the reply to a request that cannot be used.
 ///
-/// Nonce, command and result are 0, since the request told none.
+/// It is that of auto-trainer-api 0.12.0, with what was wrong as its error text (*ours*; section 4.4 of `docs/wire.md`). Nonce, command and result are 0, since the request told none.
 pub fn encode_unusable_reply(message: &str, dialect: Dialect, out: &mut Vec<u8>) {
     let response = CommandResponse::unrecognized().with_error_message(message);
     encode_reply(&Nonce::from(0), ApiCommand::None, &response, dialect, out);

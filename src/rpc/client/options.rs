@@ -3,6 +3,14 @@ use std::time::Duration;
 use crate::zsocket::ClientKeys;
 
 /// Where the service is, and how patient its client.
+///
+/// ```
+/// use std::time::Duration;
+/// use acqbus::rpc::ClientOptions;
+///
+/// let options = ClientOptions::default().host("rig-7").timeout(Duration::from_millis(500)).retries(0);
+/// assert_eq!((options.subscriber_port, options.command_port), (5556, 5557));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClientOptions {

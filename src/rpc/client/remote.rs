@@ -132,7 +132,10 @@ impl RemoteClient {
         self.ask(&self.with_nonce(request))
     }
 
-    /// Sends a command and, when the reply announces it, waits for its COMMAND_RESULT, for at most `timeout` in all.
+    /// Sends a command and waits for its COMMAND_RESULT if the reply announces one.
+    ///
+    /// Blocks the calling thread for at most `timeout` in all. The subscription to results stands before the request leaves, so a
+    /// result that comes at once is not missed.
     ///
     /// # Errors
     /// As [`request`](Self::request); [`RpcError::NoResult`] when the reply came and the result did not, and
@@ -199,6 +202,9 @@ impl RemoteClient {
     }
 
     /// Follows topics (none for all), over a socket and a thread of its own.
+    ///
+    /// Returns before the service is connected; [`Notice::Connected`](crate::rpc::Notice::Connected) says when it is. Heartbeats are
+    /// followed in any case, and handed on only if asked for.
     ///
     /// # Errors
     /// [`RpcError::Socket`] or [`RpcError::Thread`] when the system gives none.

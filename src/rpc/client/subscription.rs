@@ -63,7 +63,28 @@ pub enum Notice {
 
 /// A running subscription: a queue of [`Notice`]s filled by its own thread, `acqbus-subscriber`.
 ///
-/// Dropping it ends the subscription. It works across restarts of the service.
+/// Dropping it ends the subscription. It works across restarts of the service. The queue is bounded
+/// ([`ClientOptions::notice_capacity`](crate::rpc::ClientOptions::notice_capacity)): behind a full one the thread stops reading, and
+/// what the service then has to drop arrives here as [`Notice::Gap`].
+///
+/// ```
+/// use acqbus::rpc::{ClientOptions, Event, EventKind, Notice, RemoteClient, RpcOptions, RpcService, Topic};
+///
+/// let service = RpcService::launch(RpcOptions::default().any_port())?;
+/// let options = ClientOptions::default().ports(service.subscriber_port(), service.command_port());
+/// let subscription = RemoteClient::connect(options)?.subscribe(&[Topic::EVENT])?;
+/// for notice in subscription.iter() {
+///     match notice {
+///         Notice::Connected { .. } => service.send_event(&Event::now(EventKind::TunnelEnter))?,
+///         Notice::Message(message) => {
+///             assert_eq!(message.event().expect("an event").kind, EventKind::TunnelEnter);
+///             break;
+///         }
+///         _ => {}
+///     }
+/// }
+/// # Ok::<(), acqbus::rpc::RpcError>(())
+/// ```
 #[derive(Debug)]
 pub struct Subscription {
     // Dropped first, so that a thread that waits for room in the queue ends.

@@ -142,9 +142,9 @@ impl RpcService {
         Ok(())
     }
 
-    /// Stops the service: no more commands, pending ones fail, what is queued is delivered within the linger.
+    /// Stops the service for good.
     ///
-    /// Blocks until the delegate's current call, the linger and both threads have ended. Called by the delegate itself, it does not
+    /// No more commands are taken, pending ones fail, and what is queued is delivered within the linger. Blocks until the delegate's current call, the linger and both threads have ended. Called by the delegate itself, it does not
     /// wait for that call. A second call does nothing.
     pub fn stop(&self) {
         let state = std::mem::replace(&mut *self.state.lock(), State::Stopped);
@@ -201,7 +201,9 @@ impl RpcService {
         self.bound.get().map_or(&[], |bound| &bound.command)
     }
 
-    /// The number of this start, in microseconds since 1970: every message carries it. `None` before a successful start.
+    /// The number of this start, which every message carries, in microseconds since 1970.
+    ///
+    /// `None` before a successful start. Section 7 of `docs/wire.md` says what subscribers do with it.
     #[must_use]
     pub fn epoch(&self) -> Option<u64> {
         self.bound.get().map(|bound| bound.epoch)
@@ -275,7 +277,9 @@ impl RpcService {
         self.shared.pending.list(Instant::now())
     }
 
-    /// An in-process consumer of everything published from now on, at most `capacity` (at least 1) messages behind.
+    /// An in-process consumer of everything published from now on.
+    ///
+    /// It may be at most `capacity` messages behind (at least 1); what it misses beyond that, it counts.
     #[must_use]
     pub fn tap(&self, capacity: usize) -> Tap {
         self.shared.taps.open(capacity)

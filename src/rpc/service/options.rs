@@ -178,7 +178,9 @@ impl RpcOptions {
         self
     }
 
-    /// Sets [`queue_messages`](Self::queue_messages), [`queue_bytes`](Self::queue_bytes) and [`overflow`](Self::overflow).
+    /// Sets the bounds of the publishing queue and what happens at them.
+    ///
+    /// These are [`queue_messages`](Self::queue_messages), [`queue_bytes`](Self::queue_bytes) and [`overflow`](Self::overflow).
     #[must_use]
     pub fn queue(mut self, messages: usize, bytes: usize, overflow: Overflow) -> Self {
         self.queue_messages = messages;

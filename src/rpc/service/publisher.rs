@@ -49,7 +49,9 @@ impl Publisher {
         }
     }
 
-    /// Publishes an event on EVENT; an emergency (kind 101 or 102) on EMERGENCY first, and ahead of all that waits.
+    /// Publishes an event on EVENT, and an emergency on EMERGENCY before that.
+    ///
+    /// Emergencies are the kinds 101 and 102; both copies go ahead of all that waits. Never blocks on the network.
     ///
     /// # Errors
     /// [`RpcError::Serialize`] when the context cannot be written as JSON, [`RpcError::QueueFull`], or [`RpcError::Stopped`].
@@ -64,8 +66,9 @@ impl Publisher {
         })
     }
 
-    /// Publishes any serialisable map on EVENT, by the rules of [`send_event`](Self::send_event): its member `kind` tells an
-    /// emergency.
+    /// Publishes any serialisable map as an event.
+    ///
+    /// The rules are those of [`send_event`](Self::send_event); the member `kind` tells an emergency, by its value (`101.0` is one).
     ///
     /// # Errors
     /// As [`send_event`](Self::send_event).
@@ -77,7 +80,10 @@ impl Publisher {
         })
     }
 
-    /// Publishes any serialisable value on a topic, keys in camelCase; on EVENT as [`send_event_dict`](Self::send_event_dict).
+    /// Publishes any serialisable value on a topic, with its keys in camelCase.
+    ///
+    /// On EVENT it does what [`send_event_dict`](Self::send_event_dict) does. A value that is an object gets the extra members
+    /// `epoch` and `sequence`, unless it has one of its own by these names.
     ///
     /// # Errors
     /// As [`send_event`](Self::send_event).

@@ -31,7 +31,9 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// Blocks the calling thread until the next message; `None` once the service has stopped and all is read.
+    /// Blocks the calling thread until the next message.
+    ///
+    /// `None` once the service has stopped and all is read.
     #[must_use]
     pub fn recv(&self) -> Option<Message> {
         self.messages.recv().ok()
