@@ -280,6 +280,9 @@ fn read_extras(body: &[u8]) -> Option<(u64, u64)> {
     }
 }
 
+/// A heartbeat tells the last sequence of at most so many topics; an application uses a handful.
+pub(crate) const MAX_REPORTED_TOPICS: usize = 64;
+
 /// How deep the typed readers follow a body; the peers' own bodies have six levels.
 const DEPTH: usize = 64;
 

@@ -88,13 +88,16 @@ impl PublisherThread {
     /// What is not publishing: arriving subscribers, the heartbeat, pending commands past their deadline, revoked keys.
     fn serve(&mut self, scratch: &mut Vec<u8>) {
         let mut frame = Frame::new();
-        while let Ok(true) = self.socket.try_recv_into(&mut frame) {
+        // A flood of subscriptions must not hold up what is published; the rest is read at the next look.
+        for _ in 0..SUBSCRIPTIONS_AT_ONCE {
+            let Ok(true) = self.socket.try_recv_into(&mut frame) else {
+                break;
+            };
             let served = self
                 .admission
                 .as_ref()
                 .is_none_or(|admission| admission.saw(&frame));
-            if served {
-                self.state.on_subscription(&frame);
+            if served && self.state.on_subscription(&frame) {
                 self.meters.subscribed();
             }
         }
@@ -175,3 +178,6 @@ impl PublisherThread {
 
 /// Messages sent between two looks at the clock and at arriving subscribers.
 const SERVE_EVERY: u32 = 64;
+
+/// Subscriptions read at one look.
+const SUBSCRIPTIONS_AT_ONCE: usize = 256;
