@@ -16,6 +16,8 @@ pub(crate) trait Deferrals: Send + Sync {
     fn progress(&self, id: u64, response: &CommandResponse) -> Result<(), RpcError>;
     /// Publishes the outcome and forgets the command.
     fn finish(&self, id: u64, response: &CommandResponse) -> Result<(), RpcError>;
+    /// Publishes FAILED, whatever waits to be published, and forgets the command; nothing after its end.
+    fn abandon(&self, id: u64, why: &str);
     /// Moves the time at which the command fails by itself.
     fn set_deadline(&self, id: u64, deadline: Instant) -> Result<(), RpcError>;
 }
@@ -131,9 +133,7 @@ impl PendingCommand {
 impl Drop for PendingCommand {
     fn drop(&mut self) {
         if let Ok(origin) = self.origin() {
-            let dropped = CommandResponse::failed(0, "the application gave no result");
-            // After a proper end there is nothing left to say.
-            let _ = origin.finish(self.id, &dropped);
+            origin.abandon(self.id, "the application gave no result");
         }
     }
 }

@@ -54,7 +54,9 @@ pub(crate) struct DelegateSlot(RwLock<Option<Arc<dyn CommandRequestDelegate>>>);
 
 impl DelegateSlot {
     pub(crate) fn set(&self, delegate: Option<Arc<dyn CommandRequestDelegate>>) {
-        *self.0.write() = delegate;
+        let replaced = std::mem::replace(&mut *self.0.write(), delegate);
+        // Outside the lock: its end is the application's code, which may set another.
+        drop(replaced);
     }
 
     pub(crate) fn current(&self) -> Option<Arc<dyn CommandRequestDelegate>> {

@@ -176,16 +176,23 @@ impl Dispatcher {
             return CommandResponse::unavailable();
         };
         request.set_origin(Origin(Some(self.pending.clone())));
+        let command = request.command().name();
         let _busy = self.meters.busy();
-        match catch_unwind(AssertUnwindSafe(|| delegate.handle(request))) {
+        // All of the application's code is inside: the text of its error, and its end if it was replaced meanwhile.
+        let handled = catch_unwind(AssertUnwindSafe(move || {
+            let outcome = delegate.handle(request).map_err(|error| error.to_string());
+            drop(delegate);
+            outcome
+        }));
+        match handled {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => {
+            Ok(Err(text)) => {
                 self.meters.exception();
-                CommandResponse::exception(error.to_string())
+                CommandResponse::exception(text)
             }
             Err(panic) => {
                 self.meters.exception();
-                log::error!("the delegate panicked on {}", request.command().name());
+                log::error!("the delegate panicked on {command}");
                 panic_response(panic.as_ref())
             }
         }

@@ -68,7 +68,7 @@ impl OnceWindow {
         }
         let request = self.hasher.hash_one(request);
         let answered = Answered { request, response };
-        self.bytes += answered.len_bytes();
+        self.bytes += answered.len_bytes() + len_bytes(&asker);
         self.answered.insert(asker.clone(), answered);
         self.order.push_back((now, asker));
         self.forget(now);
@@ -83,7 +83,7 @@ impl OnceWindow {
             if let Some((_, asker)) = self.order.pop_front()
                 && let Some(answered) = self.answered.remove(&asker)
             {
-                self.bytes -= answered.len_bytes();
+                self.bytes -= answered.len_bytes() + len_bytes(&asker);
             }
         }
     }
@@ -102,7 +102,12 @@ impl Answered {
     }
 }
 
-/// Data kept at most, whatever the number of entries.
+/// What an asker costs: it stands in the map and in the order of age, and its client chooses how long it is.
+fn len_bytes((user, client, nonce): &Asker) -> usize {
+    2 * (user.as_ref().map_or(0, String::len) + client.len() + nonce.len())
+}
+
+/// Bytes kept at most, whatever the number of entries.
 const MAX_BYTES: usize = 16 << 20;
 
 #[cfg(test)]
@@ -156,5 +161,22 @@ mod tests {
         }
         assert!(once.bytes <= MAX_BYTES);
         assert_eq!(once.answered.len(), once.order.len());
+    }
+
+    #[test]
+    fn long_identities_and_nonces_count_against_the_bound() {
+        let now = Instant::now();
+        let mut once = OnceWindow::new(1000, Duration::from_secs(60));
+        for number in 0..100 {
+            let asker = (
+                None,
+                "c".repeat(1 << 19),
+                format!("{number}{}", "0".repeat(1 << 19)),
+            );
+            once.store(now, asker, b"x", CommandResponse::success());
+        }
+        assert!(once.order.len() <= 8, "{} are kept", once.order.len());
+        once.check(now + Duration::from_secs(60), &asker(0), b"x");
+        assert_eq!((once.bytes, once.order.len()), (0, 0));
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::rpc::defer::{Deferrals, Deferred};
+use crate::rpc::json::Shape;
 use crate::rpc::nonce::Nonce;
 use crate::rpc::service::publisher::Publisher;
 use crate::rpc::{ApiCommand, CommandResponse, RpcError, Topic, encode_command_result};
@@ -102,20 +103,30 @@ impl PendingCommands {
     }
 
     /// Publishes FAILED for all: the service ends.
-    pub(crate) fn abandon(&self) {
+    pub(crate) fn abandon_all(&self) {
         self.fail(|_| true, "the service stopped before the command ended");
     }
 
     fn fail(&self, which: impl Fn(&Entry) -> bool, why: &str) {
         let mut commands = self.unfinished.commands.lock();
-        let response = CommandResponse::failed(0, why);
         commands.retain(|_, entry| {
-            // With a full queue the command stays, and the next look at the clock tries again.
-            !which(entry)
-                || self
-                    .publish(Topic::COMMAND_RESULT, &entry.deferred, &response)
-                    .is_err()
+            let fails = which(entry);
+            if fails {
+                self.publish_failure(&entry.deferred, why);
+            }
+            !fails
         });
+    }
+
+    /// Past the bound of the queue, or a client would wait for ever; there is at most one for each pending command.
+    fn publish_failure(&self, deferred: &Deferred, why: &str) {
+        let (body, shape) = self.body(deferred, &CommandResponse::failed(0, why));
+        let queued = self
+            .publisher
+            .queue_owed(Topic::COMMAND_RESULT, &body, shape);
+        if let Err(error) = queued {
+            log::debug!("no result for nonce {}: {error}", deferred.nonce);
+        }
     }
 
     fn publish(
@@ -124,6 +135,11 @@ impl PendingCommands {
         deferred: &Deferred,
         response: &CommandResponse,
     ) -> Result<(), RpcError> {
+        let (body, shape) = self.body(deferred, response);
+        self.publisher.queue(topic, &body, shape)
+    }
+
+    fn body(&self, deferred: &Deferred, response: &CommandResponse) -> (Vec<u8>, Shape) {
         let mut body = Vec::with_capacity(256);
         let shape = encode_command_result(
             deferred.command,
@@ -132,7 +148,7 @@ impl PendingCommands {
             self.publisher.dialect(),
             &mut body,
         );
-        self.publisher.queue(topic, &body, shape)
+        (body, shape)
     }
 }
 
@@ -162,6 +178,13 @@ impl Deferrals for PendingCommands {
         Ok(())
     }
 
+    fn abandon(&self, id: u64, why: &str) {
+        let mut commands = self.unfinished.commands.lock();
+        if let Some(entry) = commands.remove(&id) {
+            self.publish_failure(&entry.deferred, why);
+        }
+    }
+
     fn set_deadline(&self, id: u64, deadline: Instant) -> Result<(), RpcError> {
         let mut commands = self.unfinished.commands.lock();
         let entry = commands.get_mut(&id).ok_or(RpcError::Finished)?;
@@ -169,5 +192,165 @@ impl Deferrals for PendingCommands {
         drop(commands);
         self.publisher.outbox().nudge();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::service::outbox::{Batch, Outbox, OutboxLimits};
+    use crate::rpc::{CommandResult, Dialect, Overflow, Response};
+    use crate::zsocket::{WakeReceiver, wake_pair};
+
+    struct Bench {
+        outbox: Arc<Outbox>,
+        pending: PendingCommands,
+        _wake: WakeReceiver,
+    }
+
+    fn bench(messages: usize) -> Bench {
+        let outbox = Arc::new(Outbox::new(OutboxLimits {
+            messages,
+            bytes: 1 << 20,
+            overflow: Overflow::Refuse,
+        }));
+        let (waker, wake) = wake_pair().unwrap();
+        outbox.open(waker);
+        let publisher = Publisher::new(Arc::clone(&outbox), Dialect::Plain, true);
+        Bench {
+            pending: PendingCommands::new(publisher),
+            outbox,
+            _wake: wake,
+        }
+    }
+
+    impl Bench {
+        fn open(&self, nonce: i64) -> u64 {
+            self.pending.open(Deferred {
+                command: ApiCommand::UserDefined,
+                custom_command: Some(1),
+                nonce: Nonce::from(nonce),
+                user: None,
+            })
+        }
+
+        fn published(&self) -> Vec<(Topic, Response)> {
+            let mut batch = Batch::default();
+            self.outbox.take(&mut batch);
+            let mut all = Vec::new();
+            while let Some((entry, body)) = batch.next() {
+                all.push((entry.topic, Response::decode(body, 64).unwrap()));
+                self.outbox.sent_one();
+            }
+            all
+        }
+
+        fn results(&self) -> Vec<(i64, CommandResult, String)> {
+            let all = self.published().into_iter();
+            all.map(|(topic, response)| {
+                assert_eq!(topic, Topic::COMMAND_RESULT);
+                let why = response.error_message().unwrap_or_default().to_owned();
+                (response.nonce().as_i64().unwrap(), response.result(), why)
+            })
+            .collect()
+        }
+    }
+
+    #[test]
+    fn result_carries_command_and_nonce_and_comes_once() {
+        let bench = bench(10);
+        let id = bench.open(77);
+        let done = CommandResponse::success().with_data(&[1, 2]);
+        bench.pending.finish(id, &done).unwrap();
+        let (topic, result) = bench.published().remove(0);
+        assert_eq!(topic, Topic::COMMAND_RESULT);
+        assert_eq!(result.command(), 99_999);
+        assert_eq!(result.nonce().as_i64(), Some(77));
+        assert_eq!(result.data(), &serde_json::json!([1, 2]));
+        let again = bench.pending.finish(id, &done).unwrap_err();
+        assert!(matches!(again, RpcError::Finished), "{again}");
+        assert!(bench.pending.progress(id, &done).is_err());
+        assert!(bench.pending.set_deadline(id, Instant::now()).is_err());
+        bench.pending.abandon(id, "too late");
+        assert!(bench.published().is_empty());
+        assert_eq!(bench.pending.count(), 0);
+    }
+
+    #[test]
+    fn full_queue_leaves_the_command_pending_for_another_try() {
+        let bench = bench(1);
+        let id = bench.open(1);
+        let done = CommandResponse::success();
+        bench.pending.progress(id, &done).unwrap();
+        let full = bench.pending.finish(id, &done).unwrap_err();
+        assert!(matches!(full, RpcError::QueueFull { .. }), "{full}");
+        assert_eq!(bench.pending.count(), 1);
+        assert_eq!(bench.published()[0].0, Topic::COMMAND_PROGRESS);
+        bench.pending.finish(id, &done).unwrap();
+        assert_eq!(bench.results().len(), 1);
+    }
+
+    #[test]
+    fn failure_of_an_abandoned_command_is_published_through_a_full_queue() {
+        let bench = bench(1);
+        let dropped = bench.open(1);
+        let _stopped = bench.open(2);
+        let filler = bench.open(3);
+        bench
+            .pending
+            .finish(filler, &CommandResponse::success())
+            .unwrap();
+        bench.pending.abandon(dropped, "dropped");
+        bench.pending.abandon_all();
+        assert_eq!(bench.pending.count(), 0);
+        let stopped = "the service stopped before the command ended".to_owned();
+        assert_eq!(
+            bench.results(),
+            [
+                (3, CommandResult::Success, String::new()),
+                (1, CommandResult::Failed, "dropped".to_owned()),
+                (2, CommandResult::Failed, stopped),
+            ]
+        );
+    }
+
+    #[test]
+    fn deadline_fails_the_command_by_itself() {
+        let bench = bench(10);
+        let now = Instant::now();
+        let (early, late, _never) = (bench.open(1), bench.open(2), bench.open(3));
+        assert_eq!(bench.pending.next_deadline(), None);
+        let second = Duration::from_secs(1);
+        bench.pending.set_deadline(late, now + 2 * second).unwrap();
+        bench.pending.set_deadline(early, now + second).unwrap();
+        assert_eq!(bench.pending.next_deadline(), Some(now + second));
+        bench.pending.expire(now + second - Duration::from_nanos(1));
+        assert_eq!(bench.results(), []);
+        bench.pending.expire(now + second);
+        let why = "the command did not end before its deadline".to_owned();
+        assert_eq!(bench.results(), [(1, CommandResult::Failed, why)]);
+        assert_eq!(bench.pending.next_deadline(), Some(now + 2 * second));
+        let error = bench.pending.finish(early, &CommandResponse::success());
+        assert!(matches!(error, Err(RpcError::Finished)));
+        assert_eq!(bench.pending.count(), 2);
+    }
+
+    #[test]
+    fn list_tells_what_is_unfinished() {
+        let bench = bench(10);
+        let id = bench.open(5);
+        let now = Instant::now();
+        bench
+            .pending
+            .set_deadline(id, now + Duration::from_secs(60))
+            .unwrap();
+        let later = now + Duration::from_secs(10);
+        let listed = bench.pending.list(later);
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0].command, ApiCommand::UserDefined);
+        assert_eq!(listed[0].custom_command, Some(1));
+        assert_eq!(listed[0].nonce, Nonce::from(5));
+        assert!(listed[0].age >= Duration::from_secs(10));
+        assert_eq!(listed[0].remaining, Some(Duration::from_secs(50)));
     }
 }

@@ -150,6 +150,18 @@ impl Publisher {
         self.dialect
     }
 
+    /// The same past the bound of the queue, for results that the service owes by itself.
+    pub(crate) fn queue_owed(
+        &self,
+        topic: Topic,
+        body: &[u8],
+        shape: Shape,
+    ) -> Result<(), RpcError> {
+        let marked = self.takes_extras(shape);
+        self.outbox
+            .push_owed(topic, &self.dialect.publish_form(body), marked)
+    }
+
     pub(crate) fn outbox(&self) -> &Outbox {
         &self.outbox
     }

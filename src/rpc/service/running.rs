@@ -129,7 +129,7 @@ impl Running {
         self.stopping.store(true, Ordering::Release);
         self.dispatcher_waker.wake();
         join(self.dispatcher);
-        shared.pending.abandon();
+        shared.pending.abandon_all();
         shared.outbox.close();
         join(self.publisher);
         // Sockets are closed; the context waits for what they linger over, and nobody new may come in meanwhile.
