@@ -182,7 +182,12 @@ fn a_setting_is_read_back_in_the_status() {
 fn a_rig_of_0_9_7_speaks_its_dialect_and_has_its_shapes() {
     let rig = rig(options().version(SimulatedVersion::V0_9_7));
     let client = client(&rig);
-    let events = subscribe(&client);
+    let events = client.subscribe(&[]).unwrap();
+    let heard = std::iter::from_fn(|| events.recv_timeout(LIMIT)).find_map(|notice| match notice {
+        Notice::Connected { version, .. } => Some(version),
+        _ => None,
+    });
+    assert_eq!(heard.as_deref(), Some("0.9.7"));
     let start = ApiCommand::StartAcquisition;
     let request = CommandRequest::new(start).with_number(start.number_in(Dialect::JsonString));
     assert_eq!(

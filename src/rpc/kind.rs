@@ -266,6 +266,24 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_read_by_its_value() {
+        let read = serde_json::from_str::<EventKind>;
+        assert_eq!(read("101.0").unwrap(), EventKind::EmergencyStop);
+        assert_eq!(read("1.01e2").unwrap(), EventKind::EmergencyStop);
+        for text in [
+            "101.5",
+            "1e300",
+            "18446744073709551615",
+            "\"101\"",
+            "null",
+            "true",
+            "[]",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_text_that_is_no_kind_is_refused_by_name() {
         let refused = "sessionBrewed".parse::<EventKind>().unwrap_err();
         assert_eq!(

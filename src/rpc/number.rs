@@ -2,7 +2,9 @@
 //!
 //! A number from a newer peer survives a round trip as `Other(n)`; a name is read in any case, with `-` and `_` ignored.
 
-use thiserror::Error;
+use std::fmt;
+
+use serde::de::{Error, Unexpected, Visitor};
 
 /// A text that is neither a name nor a number of the enumeration it was read as.
 ///
@@ -11,7 +13,7 @@ use thiserror::Error;
 /// let refused = "brewing".parse::<acqbus::rpc::values::TrainingMode>();
 /// assert_eq!(refused.unwrap_err().to_string(), r#"no training mode is called "brewing""#);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no {what} is called {text:?}")]
 pub struct UnknownName {
     /// What was looked for, as a reader would say it ("event kind").
@@ -27,6 +29,33 @@ pub(crate) fn same_name(left: &str, right: &str) -> bool {
         kept.map(|byte| byte.to_ascii_lowercase()).collect()
     };
     plain(left) == plain(right)
+}
+
+/// Reads a whole number; `101.0` is 101, as the peers compare by value.
+pub(crate) struct WholeNumber;
+
+impl Visitor<'_> for WholeNumber {
+    type Value = i64;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a whole number of 64 bits")
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<i64, E> {
+        Ok(number)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<i64, E> {
+        i64::try_from(number).map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<i64, E> {
+        // Beyond 2^53 a float says nothing about whole numbers.
+        if number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0 {
+            return Ok(number as i64);
+        }
+        Err(E::invalid_value(Unexpected::Float(number), &self))
+    }
 }
 
 /// Declares an enumeration whose wire form is a number.
@@ -110,7 +139,7 @@ macro_rules! wire_numbers {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                <i64 as serde::Deserialize>::deserialize(deserializer).map(<Self as From<i64>>::from)
+                deserializer.deserialize_i64($crate::rpc::number::WholeNumber).map(Self::from)
             }
         }
     };

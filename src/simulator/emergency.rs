@@ -1,10 +1,9 @@
 //! Emergency stop and resume of a rig.
 
-use crate::rpc::CommandResponse;
-use crate::rpc::EventKind;
 use crate::rpc::context::Reason;
 use crate::rpc::context::emergency::{EmergencyResume, EmergencyStop};
 use crate::rpc::values::{AlarmKind, EmergencyResumeReason, EmergencyStopReason};
+use crate::rpc::{CommandResponse, EventKind};
 use crate::simulator::SimulatedVersion;
 use crate::simulator::occurrence::Occurrence;
 use crate::simulator::rig::{Answer, NOT_STOPPED};

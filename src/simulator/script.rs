@@ -22,7 +22,7 @@ use crate::simulator::version::SimulatedVersion;
 /// use acqbus::simulator::{Script, ScriptAction, SimulatedVersion};
 ///
 /// let text = r#"
-/// # the rig falls silent for three seconds
+/// ## the rig falls silent for three seconds
 /// {"at": 2.5, "fault": "silence", "seconds": 3}
 /// "#;
 /// let script = Script::parse(text, SimulatedVersion::V0_12_0)?;
