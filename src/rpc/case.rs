@@ -150,17 +150,13 @@ pub(crate) fn camelize_word(key: &[u8], class: KeyClass, out: &mut Vec<u8>) {
     let inner = &key[leading..key.len() - trailing];
     out.extend_from_slice(&key[..leading]);
     let start = out.len();
-    let mut capital = false;
-    for &byte in inner {
-        if is_run_byte(byte) {
-            capital = true;
-        } else {
-            out.push(if capital {
-                byte.to_ascii_uppercase()
-            } else {
-                byte
-            });
-            capital = false;
+    for (index, word) in inner.split(|&byte| is_run_byte(byte)).enumerate() {
+        let word_start = out.len();
+        out.extend_from_slice(word);
+        if index > 0
+            && let Some(first) = out.get_mut(word_start)
+        {
+            first.make_ascii_uppercase();
         }
     }
     let first_two = &key[..key.len().min(2)];
