@@ -333,3 +333,26 @@ fn ipv6_loopback_works_where_the_machine_has_it() -> Outcome {
     assert_eq!(&pull.recv_message(1)?.unwrap().frames[0][..], b"six");
     Ok(())
 }
+
+#[test]
+fn monitor_of_sessions_stays_empty_while_nobody_is_there() -> Result<(), ZsocketError> {
+    let context = Context::new()?;
+    let vacant = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.local_addr().expect("an address").port()
+    };
+    let options = SocketOptions::default().reconnect_interval(Duration::from_millis(1));
+    let all = context.socket(SocketKind::Dealer, &options)?;
+    let sessions = context.socket(SocketKind::Dealer, &options)?;
+    all.monitor()?;
+    sessions.monitor_sessions()?;
+    let endpoint = Endpoint::tcp("127.0.0.1", vacant)?;
+    sessions.connect(&endpoint)?;
+    all.connect(&endpoint)?;
+    for _ in 0..10 {
+        let event = all.monitor()?.next_event(Some(Duration::from_secs(10)))?;
+        assert!(event.is_some(), "an attempt to connect is reported");
+    }
+    assert_eq!(sessions.monitor_sessions()?.events()?, []);
+    Ok(())
+}

@@ -21,15 +21,18 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    pub(super) fn open(context: &Context, observed: &RawSocket) -> Result<Self, ZsocketError> {
+    pub(super) fn open(
+        context: &Context,
+        observed: &RawSocket,
+        reported: Reported,
+    ) -> Result<Self, ZsocketError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let failed = |error| ZsocketError::from_errno("opening a monitor", error);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let endpoint = Endpoint::inproc(&format!("acqbus.monitor.{number}"))?;
         // No limit: at one, libzmq would block its I/O thread until an event is taken.
         let events = context.socket(SocketKind::Pair, &SocketOptions::default().recv_hwm(0))?;
-        retry(|| observed.monitor(endpoint.as_str(), zmq_sys::ZMQ_EVENT_ALL as i32))
-            .map_err(failed)?;
+        retry(|| observed.monitor(endpoint.as_str(), reported.mask())).map_err(failed)?;
         events.connect(&endpoint)?;
         Ok(Self { events })
     }
@@ -70,6 +73,30 @@ impl Monitor {
     #[must_use]
     pub fn socket(&self) -> &Socket {
         &self.events
+    }
+}
+
+/// Which events a monitor gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reported {
+    All,
+    /// Handshakes and ends of connections.
+    Sessions,
+}
+
+impl Reported {
+    fn mask(self) -> i32 {
+        let events = match self {
+            Self::All => zmq_sys::ZMQ_EVENT_ALL,
+            Self::Sessions => {
+                zmq_sys::ZMQ_EVENT_HANDSHAKE_SUCCEEDED
+                    | zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
+                    | zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
+                    | zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_AUTH
+                    | zmq_sys::ZMQ_EVENT_DISCONNECTED
+            }
+        };
+        events as i32
     }
 }
 

@@ -8,7 +8,7 @@ use crate::zsocket::context::Context;
 use crate::zsocket::endpoint::Endpoint;
 use crate::zsocket::error::{KeyError, TrySendError, ZsocketError, millis};
 use crate::zsocket::frame::Frame;
-use crate::zsocket::monitor::Monitor;
+use crate::zsocket::monitor::{Monitor, Reported};
 use crate::zsocket::options::{SocketOptions, SocketSecurity};
 use crate::zsocket::raw::{Errno, RawSocket};
 
@@ -366,10 +366,24 @@ impl Socket {
     /// # Errors
     /// [`ZsocketError::TooManyOpenFiles`], [`ZsocketError::Terminated`].
     pub fn monitor(&self) -> Result<&Monitor, ZsocketError> {
+        self.monitor_of(Reported::All)
+    }
+
+    /// The same for handshakes and ends of connections only, unless [`Socket::monitor`] was called before.
+    ///
+    /// A socket that tries for days to reach nobody fills no monitor of this kind, read or not.
+    ///
+    /// # Errors
+    /// As [`Socket::monitor`].
+    pub fn monitor_sessions(&self) -> Result<&Monitor, ZsocketError> {
+        self.monitor_of(Reported::Sessions)
+    }
+
+    fn monitor_of(&self, reported: Reported) -> Result<&Monitor, ZsocketError> {
         if let Some(monitor) = self.monitor.get() {
             return Ok(monitor);
         }
-        let monitor = Monitor::open(&self.context, &self.raw)?;
+        let monitor = Monitor::open(&self.context, &self.raw, reported)?;
         Ok(self.monitor.get_or_init(|| Box::new(monitor)))
     }
 

@@ -43,7 +43,7 @@ impl Requesters {
             return Ok(idle);
         }
         let socket = self.context.socket(SocketKind::Req, &self.options)?;
-        socket.monitor()?;
+        socket.monitor_sessions()?;
         socket.connect(&self.endpoint)?;
         Ok(Requester {
             socket,
@@ -104,7 +104,7 @@ impl Requester {
 
     /// What became of the connection so far.
     pub(crate) fn connection(&mut self) -> Result<&Connection, RpcError> {
-        for event in self.socket.monitor()?.events()? {
+        for event in self.socket.monitor_sessions()?.events()? {
             match event {
                 MonitorEvent::HandshakeSucceeded => {
                     self.connection.up = true;

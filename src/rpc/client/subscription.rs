@@ -175,7 +175,7 @@ impl Follower {
         sink: impl FnMut(Notice) -> bool + Send + 'static,
     ) -> Result<Self, RpcError> {
         let socket = plan.context.socket(SocketKind::Sub, &plan.options)?;
-        socket.monitor()?;
+        socket.monitor_sessions()?;
         if plan.topics.is_empty() {
             socket.subscribe(b"")?;
         } else {
@@ -195,6 +195,8 @@ impl Follower {
             malformed: Arc::clone(&malformed),
             keyed: is_keyed(&plan.options),
             refused: false,
+            retry_at: None,
+            endpoint: plan.endpoint,
             tracker: Tracker::new(&plan.topics, plan.patience),
             notices: Vec::new(),
             sink,
@@ -231,8 +233,11 @@ struct Run<S> {
     wake: WakeReceiver,
     stopping: Arc<AtomicBool>,
     malformed: Arc<AtomicU64>,
+    endpoint: Endpoint,
     keyed: bool,
     refused: bool,
+    /// When to connect anew after a refusal, after which libzmq no longer tries.
+    retry_at: Option<Instant>,
     tracker: Tracker,
     notices: Vec<Notice>,
     sink: S,
@@ -288,16 +293,18 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
     }
 
     fn watch_connection(&mut self) -> Result<bool, RpcError> {
-        for event in self.socket.monitor()?.events()? {
+        for event in self.socket.monitor_sessions()?.events()? {
             match event {
                 MonitorEvent::HandshakeSucceeded => {
                     self.refused = false;
+                    self.retry_at = None;
                     // A service that was heard already is linked.
                     if !self.tracker.is_alive() {
                         self.notices.push(Notice::Linked);
                     }
                 }
                 MonitorEvent::HandshakeFailed(failure) => {
+                    self.retry_at = Some(Instant::now() + REFUSAL_PAUSE);
                     // It is tried again and again, and told once.
                     if let Some(reason) = refusal(&failure, self.keyed).filter(|_| !self.refused) {
                         self.refused = true;
@@ -308,9 +315,20 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
                 _ => {}
             }
         }
+        self.connect_anew()?;
         self.tracker
             .handle_deadline(Instant::now(), &mut self.notices);
         Ok(self.hand_on())
+    }
+
+    fn connect_anew(&mut self) -> Result<(), RpcError> {
+        if self.retry_at.is_some_and(|at| Instant::now() >= at) {
+            self.retry_at = None;
+            // libzmq may have forgotten the endpoint by itself.
+            let _ = self.socket.disconnect(&self.endpoint);
+            self.socket.connect(&self.endpoint)?;
+        }
+        Ok(())
     }
 
     fn hand_on(&mut self) -> bool {
@@ -319,8 +337,9 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
     }
 
     fn block(&mut self) -> Result<(), RpcError> {
-        let monitor = self.socket.monitor()?.socket();
-        let deadline = self.tracker.next_deadline();
+        let monitor = self.socket.monitor_sessions()?.socket();
+        let deadlines = [self.tracker.next_deadline(), self.retry_at];
+        let deadline = deadlines.into_iter().flatten().min();
         let ready = zsocket::wait(&[&self.socket, monitor], Some(&self.wake), deadline)?;
         if ready.woken() {
             self.wake.drain();
@@ -328,6 +347,9 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
         Ok(())
     }
 }
+
+/// Time between two attempts at a service that refuses this client.
+const REFUSAL_PAUSE: Duration = Duration::from_secs(2);
 
 /// Messages taken between two looks at the connection and at the stop.
 const BATCH: usize = 64;
