@@ -43,11 +43,7 @@ pub(crate) fn by_prefix<T: Copy>(wanted: &str, all: &[T], name: impl Fn(&T) -> &
     if let Some(exact) = all.iter().find(same) {
         return vec![*exact];
     }
-    let starts = |item: &&T| {
-        name(item)
-            .get(..wanted.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(wanted))
-    };
+    let starts = |item: &&T| has_start(name(item), wanted);
     if wanted.is_empty() {
         Vec::new()
     } else {
@@ -80,6 +76,23 @@ pub(crate) fn near<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> 
         .collect();
     close.sort_by_key(|(distance, _)| *distance);
     close.into_iter().map(|(_, name)| name).take(3).collect()
+}
+
+/// Those of the texts that start with the word in any case, in order, each once.
+pub(crate) fn starting<'a>(word: &str, texts: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut found: Vec<_> = texts
+        .into_iter()
+        .filter(|text| has_start(text, word))
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Whether a text starts with another, in any case.
+pub(crate) fn has_start(text: &str, start: &str) -> bool {
+    text.get(..start.len())
+        .is_some_and(|head| head.eq_ignore_ascii_case(start))
 }
 
 /// "a", "a or b", "a, b or c".

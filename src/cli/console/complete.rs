@@ -1,34 +1,9 @@
 //! What can come next in a line of the console, without a terminal.
 
 use crate::cli::console::line::WORDS;
+use crate::cli::editor::Candidate;
 use crate::cli::{kinds, names};
 use crate::rpc::{ApiCommand, Dialect, Topic};
-
-/// One way to go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Candidate {
-    /// What takes the place of the text from the start of the completion to the cursor.
-    pub(crate) replacement: String,
-    /// What the list of candidates shows.
-    pub(crate) display: String,
-}
-
-impl Candidate {
-    fn plain(text: impl Into<String>) -> Self {
-        let text = text.into();
-        Self {
-            replacement: text.clone(),
-            display: text,
-        }
-    }
-
-    fn shown(replacement: impl Into<String>, display: impl Into<String>) -> Self {
-        Self {
-            replacement: replacement.into(),
-            display: display.into(),
-        }
-    }
-}
 
 /// Where in `line`, up to the cursor, the completion starts, and what can stand there.
 pub(crate) fn complete(line: &str) -> (usize, Vec<Candidate>) {
@@ -90,7 +65,7 @@ fn commands(word: &str) -> Vec<Candidate> {
     if !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()) {
         return all.iter().filter(numbered).map(show).collect();
     }
-    let start = |command: &&ApiCommand| has_start(command.name(), &wanted);
+    let start = |command: &&ApiCommand| names::has_start(command.name(), &wanted);
     let found: Vec<_> = all.iter().filter(start).map(show).collect();
     if !found.is_empty() || wanted.len() < 3 {
         return found;
@@ -112,7 +87,7 @@ fn arguments(
     if let Some((start, typed)) = json_member(line) {
         let members = members(command)
             .iter()
-            .filter(|(name, _)| has_start(name, typed));
+            .filter(|(name, _)| names::has_start(name, typed));
         return (
             start,
             members
@@ -144,7 +119,7 @@ fn arguments(
     found.extend(
         members(command)
             .iter()
-            .filter(|(name, _)| has_start(name, word))
+            .filter(|(name, _)| names::has_start(name, word))
             .map(|(name, _)| Candidate::shown(format!("{name}="), *name)),
     );
     if !word.is_empty() || found.is_empty() {
@@ -187,19 +162,10 @@ fn json_member(line: &str) -> Option<(usize, &str)> {
 }
 
 fn of_texts<'a>(word: &str, texts: impl IntoIterator<Item = &'a str>) -> Vec<Candidate> {
-    let mut found: Vec<_> = texts
+    names::starting(word, texts)
         .into_iter()
-        .filter(|text| has_start(text, word))
         .map(Candidate::plain)
-        .collect();
-    found.sort_by(|a, b| a.replacement.cmp(&b.replacement));
-    found.dedup();
-    found
-}
-
-fn has_start(text: &str, start: &str) -> bool {
-    text.get(..start.len())
-        .is_some_and(|head| head.eq_ignore_ascii_case(start))
+        .collect()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::cli::data::{first_json, member, split_word, starts_json, whole_json};
 use crate::cli::exit::Failure;
 use crate::cli::kinds::KindFilter;
 use crate::cli::names::{self, Named};
@@ -174,10 +175,8 @@ fn take_word<'a>(
     rest: &'a str,
 ) -> Result<&'a str, Failure> {
     let (word, behind) = split_word(rest);
-    if let Some((name, _)) = word.split_once('=').filter(|(name, _)| !name.is_empty()) {
-        let value = &rest[name.len() + 1..];
-        let (value, behind) = member_value(value)?;
-        members.insert(name.to_owned(), value);
+    if let Some((name, value, behind)) = member(rest)? {
+        members.insert(name, value);
         return Ok(behind);
     }
     if typed.named.command == ApiCommand::UserDefined && typed.custom_command.is_none() {
@@ -207,56 +206,9 @@ fn take_data<'a>(typed: &mut Typed, text: &'a str) -> Result<&'a str, Failure> {
     Ok(behind)
 }
 
-/// A JSON value, or a bare word as a string.
-fn member_value(text: &str) -> Result<(Value, &str), Failure> {
-    let (word, behind) = split_word(text);
-    if starts_json(text) {
-        return first_json(text);
-    }
-    let value = serde_json::from_str(word).unwrap_or_else(|_| Value::String(word.to_owned()));
-    Ok((value, behind))
-}
-
-fn whole_json(text: &str) -> Result<Value, Failure> {
-    let (value, behind) = first_json(text)?;
-    if behind.is_empty() {
-        Ok(value)
-    } else {
-        Err(not_json(text, "more follows the first value"))
-    }
-}
-
-fn first_json(text: &str) -> Result<(Value, &str), Failure> {
-    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    match stream.next() {
-        Some(Ok(value)) => {
-            let end = stream.byte_offset();
-            Ok((value, text[end..].trim_start()))
-        }
-        Some(Err(error)) => Err(not_json(text, &error.to_string())),
-        None => Err(not_json(text, "it is empty")),
-    }
-}
-
-fn not_json(text: &str, why: &str) -> Failure {
-    Failure::usage(format!("`{text}` is not JSON: {why}"))
-        .with_hint("{\"enabled\": true}, or member=value")
-}
-
-fn starts_json(text: &str) -> bool {
-    text.starts_with(['{', '[', '"', '\''])
-}
-
 fn integer(what: &str, word: &str) -> Result<i64, Failure> {
     word.parse()
         .map_err(|_| Failure::usage(format!("{what} wants an integer, not `{word}`")))
-}
-
-/// The first word, and what is behind it without white space in front.
-fn split_word(text: &str) -> (&str, &str) {
-    let text = text.trim_start();
-    let end = text.find(char::is_whitespace).unwrap_or(text.len());
-    (&text[..end], text[end..].trim())
 }
 
 fn or_a_word(failure: Failure, word: &str) -> Failure {

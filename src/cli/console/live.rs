@@ -6,23 +6,15 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
-use rustyline::ExternalPrinter;
 
 use crate::cli::console::state::{Shown, State};
+use crate::cli::editor::Screen;
 use crate::cli::exit::Failure;
 use crate::cli::kinds::Numbering;
 use crate::cli::listen::describe;
-use crate::cli::print::{Colour, Output, note};
+use crate::cli::print::{Colour, Output};
 use crate::cli::show;
 use crate::rpc::Subscription;
-
-/// Where live messages appear.
-pub(crate) enum Screen {
-    /// Above the prompt of a terminal.
-    Prompt(Box<dyn ExternalPrinter + Send>),
-    /// On standard output, notices on standard error.
-    Streams,
-}
 
 /// The running thread; ends when dropped.
 pub(crate) struct Live {
@@ -116,16 +108,10 @@ fn print(
             None => return Ok(()),
         },
     };
-    match screen {
-        // The terminal is gone if this fails; the shell finds out by itself.
-        Screen::Prompt(printer) => {
-            let _ = printer.print(format!("{text}\n"));
-            Ok(())
-        }
-        Screen::Streams if is_notice => {
-            note(&text);
-            Ok(())
-        }
-        Screen::Streams => out.line(&text),
+    if is_notice {
+        screen.notice(&text);
+        Ok(())
+    } else {
+        screen.line(&text, out)
     }
 }

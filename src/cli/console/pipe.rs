@@ -1,18 +1,18 @@
 //! Lines from anything but a terminal: no prompt, no questions, and an exit code at the end.
 
-use std::io::{self, BufRead};
-use std::thread;
+use std::io;
 
-use crossbeam_channel::{Receiver, bounded, select};
+use crossbeam_channel::{Receiver, select};
 
-use crate::cli::console::live::Screen;
 use crate::cli::console::session::{Flow, Session};
+use crate::cli::editor::Screen;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::input;
 use crate::cli::print::note;
 
 /// Runs all lines and waits for what is pending; the exit code is that of the worst.
 pub(crate) fn run(mut session: Session) -> Result<Exit, Failure> {
-    let lines = input()?;
+    let lines = input::lines()?;
     let live = session.follow(Screen::Streams)?;
     let outcome = take_lines(&mut session, &lines);
     drop(live);
@@ -60,19 +60,4 @@ fn unasked(command: &str) -> Result<bool, Failure> {
         "{command} wants a confirmation, and there is no terminal to ask at"
     ))
     .with_hint("--yes, which sends it without asking"))
-}
-
-/// Standard input line by line, read by a thread that nobody needs to wait for.
-fn input() -> Result<Receiver<io::Result<String>>, Failure> {
-    let (sender, lines) = bounded(1);
-    thread::Builder::new()
-        .name("acqbus-input".to_owned())
-        .spawn(move || {
-            for line in io::stdin().lock().lines() {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        })?;
-    Ok(lines)
 }

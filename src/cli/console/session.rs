@@ -8,9 +8,10 @@ use parking_lot::Mutex;
 
 use crate::cli::bus::{self, Patience};
 use crate::cli::console::line::{self, Action, Typed};
-use crate::cli::console::live::{Live, Screen};
+use crate::cli::console::live::Live;
 use crate::cli::console::state::State;
 use crate::cli::console::{Console, help};
+use crate::cli::editor::Screen;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::Output;
 use crate::cli::show;

@@ -1,0 +1,231 @@
+//! The line editor of the verbs that have a prompt: completion, history, and room for live lines above it.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::PathBuf;
+
+use rustyline::completion::{Completer, Pair};
+use rustyline::error::ReadlineError;
+use rustyline::history::FileHistory;
+use rustyline::{CompletionType, Config, Context, ExternalPrinter, Highlighter, Hinter, Validator};
+
+use crate::cli::config;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::print::{Colour, Output, note};
+
+/// One way to go on with a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    /// What takes the place of the text from the start of the completion to the cursor.
+    pub(crate) replacement: String,
+    /// What the list of candidates shows.
+    pub(crate) display: String,
+}
+
+impl Candidate {
+    /// A candidate that is shown as it is.
+    pub(crate) fn plain(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self {
+            replacement: text.clone(),
+            display: text,
+        }
+    }
+
+    /// A candidate that is shown with more than it inserts.
+    pub(crate) fn shown(replacement: impl Into<String>, display: impl Into<String>) -> Self {
+        Self {
+            replacement: replacement.into(),
+            display: display.into(),
+        }
+    }
+}
+
+/// Where the completion of a line up to the cursor starts, and what can stand there.
+pub(crate) type Complete = Box<dyn Fn(&str) -> (usize, Vec<Candidate>) + Send>;
+
+/// Reads lines from a terminal.
+pub(crate) struct Editor {
+    editor: rustyline::Editor<Words, FileHistory>,
+    history: Option<PathBuf>,
+    prompt: &'static str,
+    coloured: String,
+}
+
+/// What a person did at the prompt.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Typed {
+    /// A line, without its end.
+    Line(String),
+    /// Ctrl-D.
+    End,
+    /// Ctrl-C.
+    Interrupt,
+}
+
+impl Editor {
+    /// Opens the terminal. `history` is the name of the file that keeps what was typed, in the user's state folder.
+    pub(crate) fn open(
+        prompt: &'static str,
+        complete: Complete,
+        history: &str,
+        out: Output,
+    ) -> Result<Self, Failure> {
+        let settings = Config::builder()
+            .completion_type(CompletionType::List)
+            .max_history_size(HISTORY_LINES)
+            .map_err(|error| terminal(&error))?
+            .build();
+        let mut editor =
+            rustyline::Editor::with_config(settings).map_err(|error| terminal(&error))?;
+        editor.set_helper(Some(Words { complete }));
+        let history = history_file(history);
+        if let Some(path) = &history {
+            // The file is empty the first time.
+            let _ = editor.load_history(path);
+        }
+        let coloured = out.paint(Colour::Name, prompt);
+        Ok(Self {
+            editor,
+            history,
+            prompt,
+            coloured,
+        })
+    }
+
+    /// What prints above the prompt, from any thread.
+    pub(crate) fn printer(&mut self) -> Result<Screen, Failure> {
+        let printer = self
+            .editor
+            .create_external_printer()
+            .map_err(|error| terminal(&error))?;
+        Ok(Screen::Prompt(Box::new(printer)))
+    }
+
+    /// Reads a line and remembers it.
+    pub(crate) fn line(&mut self) -> Result<Typed, Failure> {
+        let typed = read(self.editor.readline(&(self.prompt, self.coloured.as_str())))?;
+        if let Typed::Line(line) = &typed
+            && !line.trim().is_empty()
+        {
+            self.remember(line.clone());
+        }
+        Ok(typed)
+    }
+
+    /// Asks a question that is answered with yes or no; anything but yes is no.
+    pub(crate) fn confirm(&mut self, question: &str) -> Result<bool, Failure> {
+        let typed = read(self.editor.readline(&format!("{question} [y/N] ")))?;
+        Ok(match typed {
+            Typed::Line(answer) => {
+                matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+            }
+            Typed::End | Typed::Interrupt => false,
+        })
+    }
+
+    /// Writes each line at once, so that a program that is killed forgets nothing.
+    fn remember(&mut self, line: String) {
+        // A history that cannot be kept is no reason to stop.
+        let _ = self.editor.add_history_entry(line);
+        if let Some(path) = &self.history
+            && let Err(error) = self.editor.append_history(path)
+        {
+            log::debug!(
+                "the history in {} cannot be written: {error}",
+                path.display()
+            );
+        }
+    }
+}
+
+/// Where lines appear that nobody asked for.
+pub(crate) enum Screen {
+    /// Above the prompt of a terminal.
+    Prompt(Box<dyn ExternalPrinter + Send>),
+    /// On standard output, notices on standard error.
+    Streams,
+}
+
+impl Screen {
+    /// Shows a line.
+    pub(crate) fn line(&mut self, text: &str, out: Output) -> Result<(), Failure> {
+        match self {
+            Self::Prompt(printer) => above(printer.as_mut(), text),
+            Self::Streams => out.line(text)?,
+        }
+        Ok(())
+    }
+
+    /// Shows a line that is not part of the output.
+    pub(crate) fn notice(&mut self, text: &str) {
+        match self {
+            Self::Prompt(printer) => above(printer.as_mut(), text),
+            Self::Streams => note(text),
+        }
+    }
+}
+
+fn above(printer: &mut dyn ExternalPrinter, text: &str) {
+    // The terminal is gone if this fails; whoever reads from it finds out.
+    let _ = printer.print(format!("{text}\n"));
+}
+
+fn read(line: rustyline::Result<String>) -> Result<Typed, Failure> {
+    match line {
+        Ok(line) => Ok(Typed::Line(line)),
+        Err(ReadlineError::Eof) => Ok(Typed::End),
+        Err(ReadlineError::Interrupted) => Ok(Typed::Interrupt),
+        Err(error) => Err(terminal(&error)),
+    }
+}
+
+/// The file that keeps the history across runs; nobody else may read what was typed.
+fn history_file(name: &str) -> Option<PathBuf> {
+    let folder = config::user_folder("XDG_STATE_HOME", ".local/state")?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .ok()?;
+    let path = folder.join(name);
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(&path)
+        .ok()?;
+    // One that was left open to others is closed now.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).ok()?;
+    Some(path)
+}
+
+fn terminal(error: &ReadlineError) -> Failure {
+    Failure::of(Exit::Failed, error).while_doing("the terminal cannot be used")
+}
+
+/// Completion for the line editor.
+#[derive(rustyline::Helper, Highlighter, Hinter, Validator)]
+struct Words {
+    complete: Complete,
+}
+
+impl Completer for Words {
+    type Candidate = Pair;
+
+    fn complete(
+        &self,
+        line: &str,
+        position: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
+        let (start, found) = (self.complete)(&line[..position]);
+        let pair = |candidate: Candidate| Pair {
+            display: candidate.display,
+            replacement: candidate.replacement,
+        };
+        Ok((start, found.into_iter().map(pair).collect()))
+    }
+}
+
+const HISTORY_LINES: usize = 2000;
