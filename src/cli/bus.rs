@@ -75,6 +75,17 @@ pub(crate) fn ask(
     }
 }
 
+/// The exit code that a reply or a result stands for; `bus` tells whether rights are checked there.
+pub(crate) fn exit_of(response: &Response, bus: &Bus) -> Exit {
+    let exit = Exit::of_result(response.result());
+    let not_permitted = bus.key.is_some() && response.error_code() == NOT_PERMITTED;
+    if exit == Exit::Failed && not_permitted {
+        Exit::Refused
+    } else {
+        exit
+    }
+}
+
 /// Data of a command from the command line: JSON, or `@file`, or `@-` for standard input.
 pub(crate) fn data(text: &str) -> Result<Value, Failure> {
     let Some(name) = text.strip_prefix('@') else {
@@ -120,3 +131,6 @@ fn broken() -> Failure {
         "the thread that asked the service has ended without an answer",
     )
 }
+
+/// The error code of a command that the role of the key does not permit.
+const NOT_PERMITTED: i64 = 403;

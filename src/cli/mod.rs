@@ -8,9 +8,6 @@
 //! | `console/` | the remote console: line, completion and state are pure, the shell is thin |
 //! | `complete` | completions and manual pages |
 
-// Used by the verbs that follow.
-#![allow(dead_code)]
-
 mod args;
 mod bench;
 mod bus;
@@ -29,6 +26,7 @@ mod print;
 mod send;
 mod show;
 mod signal;
+mod simulate;
 
 use std::env;
 use std::ffi::OsString;
@@ -69,6 +67,9 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Run a simulated rig: events at a rate, answers to every command
+    #[command(after_help = simulate::EXAMPLES)]
+    Simulate(Box<simulate::Simulate>),
     /// Send one command and print its reply
     #[command(after_help = send::EXAMPLES)]
     Send(send::Send),
@@ -116,6 +117,7 @@ impl Verb {
     fn run(&self, common: &args::Common, program: Command) -> Result<Exit, Failure> {
         let out = Output::new(common.json);
         match self {
+            Self::Simulate(verb) => verb.run(out),
             Self::Send(verb) => verb.run(out),
             Self::Listen(verb) => verb.run(out),
             Self::Console(verb) => verb.run(out),

@@ -13,6 +13,7 @@ use crate::cli::exit::Failure;
 pub(crate) struct Output {
     json: bool,
     colour: bool,
+    terminal: bool,
 }
 
 /// What a colour says.
@@ -35,15 +36,28 @@ impl Output {
     pub(crate) fn new(json: bool) -> Self {
         let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let terminal = io::stdout().is_terminal();
         Self {
             json,
-            colour: !json && !unwanted && io::stdout().is_terminal(),
+            colour: !json && !unwanted && terminal,
+            terminal,
         }
     }
 
     /// Whether one JSON object a line is wanted.
     pub(crate) const fn is_json(self) -> bool {
         self.json
+    }
+
+    /// Data of a peer as people see them: without control characters, and on a terminal not longer than a few lines.
+    pub(crate) fn data(self, text: &str) -> String {
+        let text = harmless(text);
+        match text.char_indices().nth(LONGEST_ON_A_TERMINAL) {
+            Some((end, _)) if self.terminal => {
+                format!("{}... (all of it with --json)", &text[..end])
+            }
+            _ => text,
+        }
     }
 
     /// Prints a value as one line of JSON.
@@ -137,6 +151,8 @@ fn write_out(line: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
+const LONGEST_ON_A_TERMINAL: usize = 300;
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -148,13 +164,30 @@ mod tests {
         let plain = Output {
             json: false,
             colour: false,
+            terminal: false,
         };
         let coloured = Output {
             json: false,
             colour: true,
+            terminal: true,
         };
         assert_eq!(plain.paint(Colour::Bad, "x"), "x");
         assert_eq!(coloured.paint(Colour::Bad, "x"), "\x1b[1;31mx\x1b[0m");
+    }
+
+    #[test]
+    fn only_people_get_less_than_all() {
+        let mut out = Output {
+            json: false,
+            colour: false,
+            terminal: false,
+        };
+        let long = "é".repeat(1000);
+        assert_eq!(out.data(&long), long);
+        out.terminal = true;
+        assert!(out.data(&long).starts_with(&"é".repeat(300)));
+        assert!(out.data(&long).ends_with("(all of it with --json)"));
+        assert_eq!(out.data("short"), "short");
     }
 
     #[test]

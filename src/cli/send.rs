@@ -59,7 +59,7 @@ impl Send {
         if let Some(result) = &outcome.result {
             print(out, result)?;
         }
-        Ok(Exit::of_result(outcome.last().result()))
+        Ok(bus::exit_of(outcome.last(), &self.bus))
     }
 
     fn request(&self) -> Result<CommandRequest, Failure> {

@@ -91,7 +91,7 @@ impl Seen {
         let time = out.paint(Colour::Faint, &time_of_day(self.when()));
         let what = match &self.body {
             Body::Json(value) => self.words(value, numbering, out),
-            Body::Text(text) => harmless(text),
+            Body::Text(text) => out.data(text),
             Body::Bytes(bytes) => format!("{} bytes: {}", bytes.len(), hex(bytes)),
         };
         format!("{time} {} {what}", out.paint(colour, &topic.to_string()))
@@ -107,7 +107,7 @@ impl Seen {
             let context = context
                 .map(|context| format!(" {context}"))
                 .unwrap_or_default();
-            return format!("{}{}", out.paint(Colour::Name, &name), harmless(&context));
+            return format!("{}{}", out.paint(Colour::Name, &name), out.data(&context));
         }
         if let Some(heartbeat) = self.message.heartbeat() {
             let version = harmless(&heartbeat.version);
@@ -116,7 +116,7 @@ impl Seen {
         if let Some(result) = self.message.command_result() {
             return response_line(&result, out);
         }
-        harmless(&value.to_string())
+        out.data(&value.to_string())
     }
 
     /// When it happened by its own word, or else now.
@@ -151,7 +151,7 @@ pub(crate) fn response_line(response: &Response, out: Output) -> String {
         line.push_str(&format!(": {}", harmless(message)));
     }
     if !response.data().is_null() {
-        line.push_str(&format!(" {}", harmless(&response.data().to_string())));
+        line.push_str(&format!(" {}", out.data(&response.data().to_string())));
     }
     line
 }

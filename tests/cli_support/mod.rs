@@ -1,5 +1,6 @@
 //! What the tests of the program share: a service to talk to, and the program with a clean environment.
-#![allow(dead_code)] // each test file uses a part of it
+// Each test file uses a part of it, and none exports it.
+#![allow(dead_code, unreachable_pub)]
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};

@@ -12,7 +12,7 @@ use crate::cli::print::note;
 
 /// Runs all lines and waits for what is pending; the exit code is that of the worst.
 pub(crate) fn run(mut session: Session) -> Result<Exit, Failure> {
-    let lines = input::lines()?;
+    let lines = input::lines(|line| line)?;
     let live = session.follow(Screen::Streams)?;
     let outcome = take_lines(&mut session, &lines);
     drop(live);

@@ -41,8 +41,10 @@ pub(crate) fn parse(line: &str, version: SimulatedVersion) -> Result<Action, Fai
     match word {
         "" => Ok(Action::Nothing),
         _ if word.starts_with('#') => Ok(Action::Nothing),
-        "property" if rest.is_empty() => Err(Failure::usage("`property` wants the change behind it")
-            .with_hint("property name=gate newValue=true oldValue=false")),
+        "property" if rest.is_empty() => {
+            Err(Failure::usage("`property` wants the change behind it")
+                .with_hint("property name=gate newValue=true oldValue=false"))
+        }
         "property" => data(rest).map(Action::Property),
         "raw" => raw(rest),
         "event" => event(rest, version),
@@ -60,8 +62,17 @@ pub(crate) fn complete(line: &str, version: SimulatedVersion) -> (usize, Vec<Can
         space + line[space..].chars().next().map_or(1, char::len_utf8)
     });
     let word = &line[start..];
-    let kinds = || version.kinds().into_iter().filter_map(move |kind| version.kind_name(kind));
-    let found = match line[..start].split_whitespace().collect::<Vec<_>>().as_slice() {
+    let kinds = || {
+        version
+            .kinds()
+            .into_iter()
+            .filter_map(move |kind| version.kind_name(kind))
+    };
+    let found = match line[..start]
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
         [] if word.is_empty() => starting(word, kinds()),
         [] => starting(word, WORDS.iter().copied().chain(kinds())),
         ["event"] => starting(word, kinds()),
@@ -82,22 +93,35 @@ pub(crate) const HELP: &str = "\
 
 fn event(text: &str, version: SimulatedVersion) -> Result<Action, Failure> {
     let (name, rest) = split_word(text);
-    let kind = version.parse_kind(name).map_err(|_| unknown_kind(name, version))?;
+    let kind = version
+        .parse_kind(name)
+        .map_err(|_| unknown_kind(name, version))?;
     let context = data(rest)?;
-    Ok(Action::Event(Occurrence { kind, context: Some(context).filter(|context| !context.is_null()) }))
+    Ok(Action::Event(Occurrence {
+        kind,
+        context: Some(context).filter(|context| !context.is_null()),
+    }))
 }
 
 fn raw(text: &str) -> Result<Action, Failure> {
     let (topic, body) = split_word(text);
     if topic.is_empty() {
-        return Err(Failure::usage("`raw` wants a topic and a body behind it").with_hint("raw EVENT {}"));
+        return Err(
+            Failure::usage("`raw` wants a topic and a body behind it").with_hint("raw EVENT {}")
+        );
     }
-    Ok(Action::Raw { topic: names::topic(topic)?, body: body.to_owned() })
+    Ok(Action::Raw {
+        topic: names::topic(topic)?,
+        body: body.to_owned(),
+    })
 }
 
 fn unknown_kind(name: &str, version: SimulatedVersion) -> Failure {
     let kinds = version.kinds();
-    let all = kinds.iter().filter_map(|kind| version.kind_name(*kind)).chain(WORDS.iter().copied());
+    let all = kinds
+        .iter()
+        .filter_map(|kind| version.kind_name(*kind))
+        .chain(WORDS.iter().copied());
     let failure = Failure::usage(format!("`{name}` is no kind of event of {version}"));
     match names::near(name, all).as_slice() {
         [] => failure.with_hint("a name such as sessionStarted, a number, or help"),
@@ -106,10 +130,15 @@ fn unknown_kind(name: &str, version: SimulatedVersion) -> Failure {
 }
 
 fn starting<'a>(word: &str, texts: impl IntoIterator<Item = &'a str>) -> Vec<Candidate> {
-    names::starting(word, texts).into_iter().map(Candidate::plain).collect()
+    names::starting(word, texts)
+        .into_iter()
+        .map(Candidate::plain)
+        .collect()
 }
 
-const WORDS: &[&str] = &["event", "exit", "help", "property", "quit", "raw", "stats", "status"];
+const WORDS: &[&str] = &[
+    "event", "exit", "help", "property", "quit", "raw", "stats", "status",
+];
 
 #[cfg(test)]
 mod tests {
@@ -139,7 +168,10 @@ mod tests {
         ] {
             assert_eq!(parse(line, NEW).unwrap(), started, "{line}");
         }
-        let bare = Action::Event(Occurrence { kind: EventKind::TunnelEnter, context: None });
+        let bare = Action::Event(Occurrence {
+            kind: EventKind::TunnelEnter,
+            context: None,
+        });
         assert_eq!(parse("tunnelEnter", NEW).unwrap(), bare);
     }
 
@@ -154,8 +186,17 @@ mod tests {
         for (line, action) in [
             ("", Action::Nothing),
             ("# note", Action::Nothing),
-            ("property name=gate newValue=true", Action::Property(json!({"name": "gate", "newValue": true}))),
-            ("raw 77 two words", Action::Raw { topic: Topic::new(77), body: "two words".to_owned() }),
+            (
+                "property name=gate newValue=true",
+                Action::Property(json!({"name": "gate", "newValue": true})),
+            ),
+            (
+                "raw 77 two words",
+                Action::Raw {
+                    topic: Topic::new(77),
+                    body: "two words".to_owned(),
+                },
+            ),
             ("status", Action::Status),
             ("stats", Action::Stats),
             ("help", Action::Help),
