@@ -19,6 +19,8 @@ RUNS = [
     ("differential.py", "0.9.7"),
     ("client.py", "0.9.7"),
     ("client.py", "0.12.0"),
+    ("package.py", "0.9.7"),
+    ("package.py", "0.12.0"),
 ]
 LONGEST = 240
 
