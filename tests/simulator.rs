@@ -380,6 +380,52 @@ fn a_script_publishes_at_its_times() {
 }
 
 #[test]
+fn an_event_by_hand_goes_out_and_the_status_follows_it() {
+    let rig = rig(options());
+    let client = client(&rig);
+    let events = subscribe(&client);
+    let closed = Occurrence::new(EventKind::TunnelGateCloseEnd);
+    rig.publish(closed).unwrap();
+    assert_eq!(next_event(&events)["kind"], json!(1233));
+    assert!(!rig.status().tunnel_device.is_gate_open);
+    let status = client.request(ApiCommand::GetStatus, &Value::Null).unwrap();
+    assert_eq!(status.data()["tunnelDevice"]["isGateOpen"], json!(false));
+
+    rig.publish_property(json!({"new_value": 1})).unwrap();
+    assert_eq!(next_message(&events).topic, Topic::PROPERTY_CHANGE);
+    rig.publish_raw(Topic::new(77), "raw").unwrap();
+    assert_eq!(next_message(&events).body, b"raw");
+}
+
+#[test]
+fn a_slow_watcher_misses_what_is_counted() {
+    let (rig, seen) = Simulator::start_watched(options(), 2).unwrap();
+    for _ in 0..5 {
+        rig.publish(Occurrence::new(EventKind::TunnelEnter))
+            .unwrap();
+    }
+    let stats = rig.stats();
+    assert_eq!((stats.events, stats.unobserved), (5, 3));
+    rig.stop();
+    assert_eq!(seen.iter().count(), 2, "the channel ends with the rig");
+}
+
+#[test]
+fn a_pending_command_fails_when_the_rig_stops() {
+    let (rig, seen) = Simulator::start_watched(options(), 16).unwrap();
+    let client = client(&rig);
+    let results = subscribe_to(&client, Topic::COMMAND_RESULT);
+    let data = json!({"seconds": 600});
+    client
+        .send(&test_command(1).with_data(&data).unwrap())
+        .unwrap();
+    seen.recv_timeout(LIMIT).unwrap();
+    rig.stop();
+    let result = next_message(&results).command_result().unwrap();
+    assert_eq!(result.result(), CommandResult::Failed);
+}
+
+#[test]
 fn a_rig_ends_by_its_duration() {
     let rig = rig(options().duration(Duration::from_millis(100)));
     assert!(rig.wait_timeout(LIMIT).unwrap());

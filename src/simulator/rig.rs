@@ -209,6 +209,7 @@ pub(crate) const NOT_STOPPED: i64 = 2;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;

@@ -306,6 +306,7 @@ const MAX_SECONDS: f64 = 31_536_000.0;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -437,6 +438,32 @@ mod tests {
                 panic!("{refused:?}");
             };
             assert_eq!((*number, found.as_str()), (3, field), "{line}: {refused}");
+        }
+    }
+
+    #[test]
+    fn every_truncation_of_a_line_is_refused() {
+        let line = r#"{"at": 1, "topic": "event", "body": "not JSON"}"#;
+        for end in 1..line.len() {
+            assert!(
+                Script::parse(&line[..end], SimulatedVersion::V0_12_0).is_err(),
+                "{end}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_a_panic(text in any::<String>(), seconds in any::<f64>(), count in any::<i64>()) {
+            let lines = [
+                text,
+                json!({"at": seconds, "fault": "late", "seconds": seconds, "count": count}).to_string(),
+                json!({"at": 1, "event": count}).to_string(),
+                json!({"at": 1, "topic": count, "body": count}).to_string(),
+            ];
+            for version in [SimulatedVersion::V0_9_7, SimulatedVersion::V0_12_0] {
+                let _ = Script::parse(&lines.join("\n"), version);
+            }
         }
     }
 }
