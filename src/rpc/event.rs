@@ -1,14 +1,12 @@
 //! Events: what happened, when, and in which context.
 
-use std::sync::OnceLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::rpc::context::EventContext;
 use crate::rpc::json;
 use crate::rpc::kind::EventKind;
+use crate::time;
 
 /// One event, generic over its context.
 ///
@@ -53,10 +51,8 @@ impl Event {
     /// An event without context that happens now.
     #[must_use]
     pub fn now(kind: EventKind) -> Self {
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Self::new(kind, since_epoch.as_secs_f64(), monotonic_nanoseconds())
+        let when = time::since_1970().as_secs_f64();
+        Self::new(kind, when, time::monotonic_nanoseconds())
     }
 
     /// Reads an event; only `kind` is needed, the rest may be absent or of another type.
@@ -114,13 +110,6 @@ impl<C> Event<C> {
         self.repeat = Some(count);
         self
     }
-}
-
-fn monotonic_nanoseconds() -> i64 {
-    static BEGIN: OnceLock<Instant> = OnceLock::new();
-    let since = BEGIN.get_or_init(Instant::now).elapsed();
-    // 292 years after the start of the process.
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

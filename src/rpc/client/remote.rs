@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::rpc::{ApiCommand, CommandRequest, CommandResult, Nonce, Response, RpcError, Topic};
+use crate::time;
 use crate::zsocket::{Context, Endpoint, SocketOptions, SocketSecurity};
 
 use super::requester::{Attempts, Requesters};
@@ -300,10 +301,7 @@ impl Identity {
         let mut bytes = [0; 16];
         if getrandom::fill(&mut bytes).is_err() {
             // A system without randomness still has a clock and a process number.
-            let now = std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .unwrap_or_default()
-                .as_nanos();
+            let now = time::since_1970().as_nanos();
             bytes = (now ^ (u128::from(std::process::id()) << 64)).to_le_bytes();
         }
         let number = u128::from_le_bytes(bytes);

@@ -18,7 +18,7 @@ pub struct RpcOptions {
     pub identifier: String,
     /// Version that the heartbeats carry. Defaults to this crate's version.
     pub version: String,
-    /// Time between heartbeats, at least 1 ms. Defaults to 5 s.
+    /// Time between heartbeats, from 1 ms to a year; others are taken as the nearest of these. Defaults to 5 s.
     pub heartbeat_interval: Duration,
     /// TCP port of the publisher; 0 takes any free one, which [`RpcService::subscriber_port`](crate::rpc::RpcService::subscriber_port)
     /// then tells. Defaults to 5556.

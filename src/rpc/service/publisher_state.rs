@@ -1,6 +1,6 @@
 //! Sequence numbers, heartbeat times and their bodies: everything of the publisher but its socket.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::rpc::message::{Heartbeat, MAX_REPORTED_TOPICS};
 use crate::rpc::{RpcError, Topic, json};
@@ -94,7 +94,7 @@ impl PublisherState {
     pub(crate) fn heartbeat(
         &mut self,
         now: Instant,
-        wall: SystemTime,
+        since_1970: Duration,
         condition: &Condition,
     ) -> Result<Vec<u8>, RpcError> {
         while self.next_heartbeat <= now {
@@ -105,14 +105,10 @@ impl PublisherState {
         }
         self.heartbeat_asked = false;
         self.last_heartbeat = Some(now);
-        let timestamp = wall
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs_f64();
         let mut heartbeat = Heartbeat {
             identifier: self.identity.identifier.clone(),
             version: self.identity.version.clone(),
-            timestamp,
+            timestamp: since_1970.as_secs_f64(),
             ..Heartbeat::default()
         };
         if self.identity.extras {
@@ -173,7 +169,7 @@ mod tests {
             dropped: 7,
             delegate_busy: Duration::from_millis(250),
         };
-        let wall = UNIX_EPOCH + Duration::from_millis(1500);
+        let wall = Duration::from_millis(1500);
         let due = now >= state.next_deadline();
         due.then(|| state.heartbeat(now, wall, &condition).unwrap())
     }

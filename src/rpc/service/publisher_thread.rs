@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use crate::rpc::message::append_extras;
 use crate::rpc::service::admission::Admission;
@@ -14,6 +14,7 @@ use crate::rpc::service::publisher_state::{Condition, PublisherState};
 use crate::rpc::service::stats::Meters;
 use crate::rpc::service::tap::Taps;
 use crate::rpc::{Dialect, Topic};
+use crate::time;
 use crate::zsocket::{self, Frame, Socket, WakeReceiver};
 
 /// All that the publisher's thread owns or shares.
@@ -126,7 +127,7 @@ impl PublisherThread {
             dropped: counts.dropped,
             delegate_busy: self.meters.delegate_busy(now),
         };
-        match self.state.heartbeat(now, SystemTime::now(), &condition) {
+        match self.state.heartbeat(now, time::since_1970(), &condition) {
             Ok(_) if self.muted.load(Ordering::Relaxed) => {}
             Ok(body) => {
                 let body = self.dialect.publish_form(&body);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::rpc::RpcError;
 use crate::rpc::answer::RequestLimits;
@@ -19,6 +19,7 @@ use crate::rpc::service::publisher_state::{Identity, PublisherState};
 use crate::rpc::service::publisher_thread::PublisherThread;
 use crate::rpc::service::stats::Meters;
 use crate::rpc::service::tap::Taps;
+use crate::time;
 use crate::zsocket::{
     Context, Endpoint, SharedKeyRing, Socket, WakeReceiver, Waker, ZapHandler, ZapStats, wake_pair,
 };
@@ -73,7 +74,7 @@ impl Running {
         let admission = |bound: &[Endpoint]| keys.as_ref().map(|keys| Admission::new(keys, bound));
         let (publisher_admission, dispatcher_admission) =
             (admission(&subscriber), admission(&command));
-        let epoch = epoch_now();
+        let epoch = u64::try_from(time::since_1970().as_micros()).unwrap_or(u64::MAX);
         let stopping = Arc::new(AtomicBool::new(false));
 
         let publishing = publisher_thread(
@@ -156,7 +157,7 @@ fn publisher_thread(
         interval: shared
             .options
             .heartbeat_interval
-            .max(Duration::from_millis(1)),
+            .clamp(MIN_INTERVAL, MAX_INTERVAL),
         extras: shared.options.extras,
     };
     PublisherThread {
@@ -195,9 +196,6 @@ fn join(thread: JoinHandle<()>) {
     }
 }
 
-fn epoch_now() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-}
+/// Bounds of the time between heartbeats; a clock does not reach further than the upper one.
+const MIN_INTERVAL: Duration = Duration::from_millis(1);
+const MAX_INTERVAL: Duration = Duration::from_secs(366 * 24 * 3600);
