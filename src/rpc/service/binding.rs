@@ -39,7 +39,6 @@ impl<'a> Binding<'a> {
             .linger(Some(options.linger))
             .handshake_timeout(options.handshake_timeout)
             .tcp_keepalive(true)
-            .ipv6(addresses.iter().any(IpAddr::is_ipv6))
             .security(security);
         Ok(Self {
             context,
@@ -55,6 +54,7 @@ impl<'a> Binding<'a> {
             .common
             .clone()
             .send_hwm(self.options.send_hwm)
+            .max_message_bytes(Some(MAX_SUBSCRIPTION))
             .xpub_verbose(true);
         self.bind(SocketKind::Xpub, &options, self.options.subscriber_port)
     }
@@ -70,7 +70,8 @@ impl<'a> Binding<'a> {
             .common
             .clone()
             .recv_hwm(hwm)
-            .send_hwm(hwm)
+            .send_hwm(hwm.max(REPLIES_HELD))
+            .router_mandatory(true)
             .max_message_bytes(Some(limit));
         self.bind(SocketKind::Router, &options, self.options.command_port)
     }
@@ -120,3 +121,9 @@ fn addresses(options: &RpcOptions) -> Result<Vec<IpAddr>, RpcError> {
 
 /// How far a request may exceed the limit and still get an answer that says so; beyond, the connection ends.
 const OVERSIZE_ANSWERED: usize = 64 << 10;
+
+/// Largest message that a subscriber may send: a topic has 4 bytes, and its end of the wire carries nothing else.
+const MAX_SUBSCRIPTION: usize = 1024;
+
+/// Replies held for one client at least: one that sends many requests at once is answered faster than the network takes them.
+const REPLIES_HELD: u32 = 1000;

@@ -72,7 +72,7 @@ impl Dispatcher {
         let (envelope, body) = frames.split_at(delimiter + 1);
         reply.clear();
         self.answer(body, excess, reply);
-        // A client that is gone makes the reply vanish, as REP does.
+        // A client that is gone or does not read loses its reply, as with REP; unlike there it is counted.
         for frame in envelope {
             if let Err(error) = self.socket.try_send_bytes(frame, true) {
                 log::debug!("a reply was not sent: {error}");

@@ -153,6 +153,8 @@ impl RpcService {
             State::New | State::Disabled | State::Stopped => self.shared.outbox.close(),
         }
         self.shared.taps.close();
+        // A delegate that holds its service would otherwise keep it for ever.
+        self.shared.delegate.set(None);
     }
 
     /// Registers the delegate that answers commands, in place of any other; the next command goes to it.

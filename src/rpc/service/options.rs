@@ -43,8 +43,10 @@ pub struct RpcOptions {
     pub overflow: Overflow,
     /// High-water mark: messages held for one slow subscriber before it misses some; 0 is no limit. Defaults to 10,000.
     pub send_hwm: u32,
-    /// Requests held for one client while the delegate is busy. At least 1. Defaults to 64; a client that has more outstanding
-    /// is held back by TCP.
+    /// Requests held for one client while the delegate is busy. At least 1. Defaults to 64.
+    ///
+    /// A client that has more outstanding is held back by TCP. At least 1,000 replies are held for one that does not read; beyond,
+    /// they are dropped and counted.
     pub command_hwm: u32,
     /// Largest request in bytes. A little over is answered with an error, far over (64 KiB) ends the connection.
     /// Defaults to 1 MiB.
