@@ -1,0 +1,1071 @@
+//! The service over real sockets: its life, what it publishes, what it answers.
+
+mod common;
+
+use std::cell::Cell;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use acqbus::rpc::{
+    ApiCommand, CommandRequest, CommandRequestDelegate, CommandResponse, CommandResult, Dialect,
+    Event, EventKind, Message, Overflow, PendingCommand, RpcError, RpcOptions, RpcService, Topic,
+};
+use acqbus::zsocket::{SocketKind, ZsocketError};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use serde::Serialize;
+use serde::ser::{Error as _, Serializer};
+use serde_json::{Value, json};
+
+use common::bus::{
+    LIMIT, ask, connected, echo, echo_delegate, eventually, follow, in_time, launch, options, raw,
+    raw_options, recv_frames, recv_message, recv_published, send_frames, subscriber,
+};
+
+fn body(message: &Message) -> Value {
+    message.json(64).unwrap()
+}
+
+fn heartbeat_of(service: &RpcService) -> Message {
+    recv_message(&connected_subscriber(service))
+}
+
+fn connected_subscriber(service: &RpcService) -> acqbus::zsocket::Socket {
+    let socket = connected(SocketKind::Sub, service.subscriber_port());
+    socket.subscribe(b"").unwrap();
+    socket
+}
+
+// ---- life ----
+
+#[test]
+fn port_in_use_is_an_error_of_start_that_names_the_endpoint() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    for (subscriber, command) in [(port, 0), (0, port)] {
+        let service = RpcService::new(options().ports(subscriber, command));
+        let error = service.start().unwrap_err();
+        assert!(error.is_connection(), "{error}");
+        let RpcError::Socket(ZsocketError::AddressInUse { endpoint }) = &error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(endpoint.to_string(), format!("tcp://127.0.0.1:{port}"));
+        assert_eq!((service.subscriber_port(), service.epoch()), (0, None));
+    }
+}
+
+#[test]
+fn failed_start_releases_the_other_port_and_can_be_tried_again() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let free = {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().port()
+    };
+    let service = RpcService::new(options().ports(free, port));
+    assert!(service.start().is_err());
+    TcpListener::bind(("127.0.0.1", free)).expect("the event port is free again");
+    drop(taken);
+    service.start().unwrap();
+    assert_eq!(
+        (service.subscriber_port(), service.command_port()),
+        (free, port)
+    );
+    heartbeat_of(&service);
+}
+
+#[test]
+fn service_is_started_once_and_never_again() {
+    let service = echo();
+    assert!(matches!(service.start(), Err(RpcError::AlreadyStarted)));
+    service.stop();
+    service.stop();
+    let error = service.start().unwrap_err();
+    assert!(error.is_closed(), "{error}");
+    let unused = RpcService::new(options());
+    unused.stop();
+    assert!(unused.start().unwrap_err().is_closed());
+}
+
+#[test]
+fn sends_before_the_start_and_after_the_stop_are_errors() {
+    let service = RpcService::new(options());
+    let publisher = service.publisher();
+    let send = || publisher.send_event(&Event::now(EventKind::TunnelEnter));
+    assert!(matches!(send(), Err(RpcError::NotStarted)));
+    let emergency = publisher.send_event(&Event::now(EventKind::EmergencyStop));
+    assert!(matches!(emergency, Err(RpcError::NotStarted)));
+    service.start().unwrap();
+    send().unwrap();
+    service.stop();
+    assert!(send().unwrap_err().is_closed());
+    assert!(
+        service
+            .send_string(Topic::EVENT, "x")
+            .unwrap_err()
+            .is_closed()
+    );
+}
+
+#[test]
+fn drop_stops_and_the_ports_are_free() {
+    let service = echo();
+    let (events, commands) = (service.subscriber_port(), service.command_port());
+    let publisher = service.publisher();
+    drop(service);
+    assert!(
+        publisher
+            .send_string(Topic::EVENT, "x")
+            .unwrap_err()
+            .is_closed()
+    );
+    let again = launch(options().ports(events, commands));
+    assert_eq!(again.subscriber_port(), events);
+}
+
+#[test]
+fn stop_delivers_what_is_queued() {
+    let service = launch(options().linger(LIMIT));
+    let socket = subscriber(&service, &[Topic::EVENT]);
+    for number in 0..5_000 {
+        service
+            .send_dict(Topic::EVENT, &json!({"kind": 1101, "number": number}))
+            .unwrap();
+    }
+    in_time("the stop", move || service.stop());
+    for number in 0..5_000 {
+        assert_eq!(body(&recv_published(&socket))["number"], number);
+    }
+}
+
+#[test]
+fn stop_waits_no_longer_than_the_linger_for_a_subscriber_that_sleeps() {
+    let service = launch(options().linger(Duration::from_millis(200)).send_hwm(0));
+    let sleeper = raw(SocketKind::Sub, &raw_options().recv_hwm(1));
+    follow(&sleeper, &service, &[Topic::EVENT]);
+    for _ in 0..200 {
+        service.send(Topic::EVENT, vec![b'x'; 100_000]).unwrap();
+    }
+    let started = Instant::now();
+    in_time("the stop", move || service.stop());
+    assert!(started.elapsed() < Duration::from_secs(5));
+    drop(sleeper);
+}
+
+#[test]
+fn delegate_may_stop_its_own_service() {
+    let service = Arc::new(launch(options()));
+    let (done, stopped) = bounded(1);
+    let handle = Arc::downgrade(&service);
+    service.set_delegate(move |_: &CommandRequest| {
+        handle.upgrade().unwrap().stop();
+        done.send(()).unwrap();
+        CommandResponse::success()
+    });
+    let requester = connected(SocketKind::Req, service.command_port());
+    requester.send_bytes(b"{\"command\": 400}", false).unwrap();
+    stopped.recv_timeout(LIMIT).expect("no deadlock");
+    in_time("the drop", move || drop(service));
+}
+
+#[test]
+fn disabled_service_opens_nothing_and_takes_everything() {
+    let service = launch(options().enable(false));
+    assert_eq!((service.subscriber_port(), service.command_port()), (0, 0));
+    assert_eq!(service.epoch(), None);
+    service
+        .send_event(&Event::now(EventKind::TunnelEnter))
+        .unwrap();
+    service
+        .send_event(&Event::now(EventKind::EmergencyStop))
+        .unwrap();
+    service.set_delegate(echo_delegate);
+    assert_eq!(service.stats().published, 0);
+    assert!(matches!(service.start(), Err(RpcError::AlreadyStarted)));
+    service.stop();
+    assert!(
+        service
+            .send_string(Topic::EVENT, "x")
+            .unwrap_err()
+            .is_closed()
+    );
+}
+
+#[test]
+fn address_off_the_loopback_wants_keys() {
+    for exposed in [
+        options().bind(["0.0.0.0"]),
+        options().reachable(true),
+        options().bind(["127.0.0.1", "192.0.2.1"]),
+    ] {
+        let error = RpcService::new(exposed).start().unwrap_err();
+        assert!(matches!(error, RpcError::Exposed { .. }), "{error}");
+        assert!(error.is_refused());
+    }
+    let service = launch(options().reachable(true).insecure(true));
+    service.set_delegate(echo_delegate);
+    let requester = connected(SocketKind::Req, service.command_port());
+    assert_eq!(ask(&requester, r#"{"command": 400}"#)["result"], 100);
+}
+
+#[test]
+fn interface_name_binds_its_addresses() {
+    let service = launch(options().bind(["lo"]));
+    let hosts: Vec<_> = service
+        .command_endpoints()
+        .iter()
+        .map(|endpoint| endpoint.host().unwrap().to_owned())
+        .collect();
+    assert_eq!(hosts[0], "127.0.0.1");
+    heartbeat_of(&service);
+    let unknown = RpcService::new(options().bind(["nosuchif0"]));
+    assert!(unknown.start().is_err());
+    let none = RpcService::new(options().bind([""; 0]));
+    assert!(matches!(none.start(), Err(RpcError::NoAddress)));
+}
+
+#[test]
+fn extreme_options_do_no_harm() {
+    let service = launch(
+        options()
+            .heartbeat_interval(Duration::MAX)
+            .handshake_timeout(Duration::MAX)
+            .max_command_bytes(usize::MAX)
+            .max_depth(usize::MAX)
+            .queue(0, usize::MAX, Overflow::Refuse)
+            .once(0, Duration::MAX)
+            .command_hwm(0),
+    );
+    service.set_delegate(echo_delegate);
+    heartbeat_of(&service);
+    let requester = connected(SocketKind::Req, service.command_port());
+    let deep = format!(
+        r#"{{"command": 400, "data": {}1{}}}"#,
+        "[".repeat(5000),
+        "]".repeat(5000)
+    );
+    ask(&requester, deep);
+    assert_eq!(ask(&requester, r#"{"command": 400}"#)["result"], 100);
+}
+
+// ---- publishing ----
+
+#[test]
+fn late_subscriber_gets_a_heartbeat_at_once() {
+    let service = launch(options().heartbeat_interval(Duration::from_secs(3600)));
+    service
+        .send_event(&Event::now(EventKind::TunnelEnter))
+        .unwrap();
+    for _ in 0..3 {
+        let message = heartbeat_of(&service);
+        assert_eq!(message.topic, Topic::HEARTBEAT);
+        let heartbeat = message.heartbeat().unwrap();
+        assert_eq!(heartbeat.identifier, "rig");
+        assert_eq!(heartbeat.epoch, service.epoch());
+        assert_eq!(heartbeat.sequences.unwrap().get(&4001), Some(&1));
+    }
+}
+
+#[test]
+fn emergency_goes_out_first_on_its_topic_and_then_as_an_event() {
+    let service = launch(options());
+    let socket = subscriber(&service, &[Topic::EVENT, Topic::EMERGENCY]);
+    service
+        .send_event(&Event::now(EventKind::EmergencyStop).with_context(json!({"reason": "A_b"})))
+        .unwrap();
+    service.send_event_dict(&json!({"kind": 102.0})).unwrap();
+    service
+        .send_dict(Topic::EVENT, &json!({"kind": 101}))
+        .unwrap();
+    service.send_event_dict(&json!({"kind": "101"})).unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..7 {
+        let message = recv_published(&socket);
+        seen.push((
+            message.topic,
+            message.sequence,
+            body(&message)["kind"].clone(),
+        ));
+    }
+    let emergency = |sequence, kind: Value| (Topic::EMERGENCY, Some(sequence), kind);
+    let event = |sequence, kind: Value| (Topic::EVENT, Some(sequence), kind);
+    let expected = [
+        emergency(1, json!(101)),
+        event(1, json!(101)),
+        emergency(2, json!(102.0)),
+        event(2, json!(102.0)),
+        emergency(3, json!(101)),
+        event(3, json!(101)),
+        event(4, json!("101")),
+    ];
+    assert_eq!(seen.len(), expected.len());
+    for one in expected {
+        assert!(seen.contains(&one), "{one:?} is not in {seen:?}");
+    }
+}
+
+#[test]
+fn emergency_overtakes_what_is_queued() {
+    let service = launch(options());
+    let tap = service.tap(100_000);
+    for _ in 0..40_000 {
+        service.send_string(Topic::new(7), "filler").unwrap();
+    }
+    service
+        .send_event(&Event::now(EventKind::EmergencyStop))
+        .unwrap();
+    service.send_string(Topic::new(8), "last").unwrap();
+    let mut before = 0;
+    for message in tap.iter() {
+        match message.topic.number() {
+            7 => before += 1,
+            2001 => break,
+            8 => panic!("the emergency came last"),
+            _ => {}
+        }
+    }
+    assert!(before < 40_000, "the emergency waited for all of them");
+}
+
+#[test]
+fn direct_message_on_emergency_is_not_doubled() {
+    let service = launch(options());
+    let socket = subscriber(&service, &[Topic::EVENT, Topic::EMERGENCY]);
+    service
+        .send_dict(Topic::EMERGENCY, &json!({"kind": 101}))
+        .unwrap();
+    service.send_string(Topic::EVENT, "end").unwrap();
+    assert_eq!(recv_published(&socket).topic, Topic::EMERGENCY);
+    assert_eq!(recv_published(&socket).body, b"end");
+}
+
+#[test]
+fn extras_are_added_unless_turned_off_or_taken() {
+    for extras in [true, false] {
+        let service = launch(options().extras(extras));
+        let socket = subscriber(&service, &[Topic::EVENT]);
+        let own = json!({"epoch": "mine", "kind": 1});
+        service.send_event_dict(&json!({"kind": 1101})).unwrap();
+        service.send_event_dict(&own).unwrap();
+        service.send_event_dict(&json!([1, 2])).unwrap();
+        service.send_string(Topic::EVENT, "raw").unwrap();
+        let first = recv_published(&socket);
+        let epoch = service.epoch().unwrap();
+        if extras {
+            assert_eq!((first.epoch, first.sequence), (Some(epoch), Some(1)));
+            assert_eq!(
+                body(&first),
+                json!({"kind": 1101, "epoch": epoch, "sequence": 1})
+            );
+        } else {
+            assert_eq!(first.body, br#"{"kind": 1101}"#);
+        }
+        assert_eq!(body(&recv_published(&socket)), own);
+        assert_eq!(recv_published(&socket).body, b"[1, 2]");
+        assert_eq!(recv_published(&socket).body, b"raw");
+        if extras {
+            service.send_event_dict(&json!({})).unwrap();
+            assert_eq!(recv_published(&socket).sequence, Some(5), "raw ones count");
+        }
+    }
+}
+
+#[test]
+fn string_dialect_publishes_json_in_a_string() {
+    let service = launch(options().dialect(Dialect::JsonString));
+    service.set_delegate(echo_delegate);
+    let socket = subscriber(&service, &[Topic::EVENT]);
+    service
+        .send_event_dict(&json!({"animal_id": "M 1\"\\", "x": -5}))
+        .unwrap();
+    let message = recv_published(&socket);
+    let epoch = service.epoch().unwrap();
+    let text: String = serde_json::from_slice(&message.body).unwrap();
+    assert_eq!(
+        text,
+        format!(r#"{{"animalId":"M 1\"\\","x":-5,"epoch":{epoch},"sequence":1}}"#)
+    );
+    assert_eq!(message.sequence, Some(1));
+    assert_eq!(body(&message)["animalId"], "M 1\"\\");
+    let requester = connected(SocketKind::Req, service.command_port());
+    let reply = ask(
+        &requester,
+        r#"{"command": 400, "nonce": -3, "data": "a-b c"}"#,
+    );
+    assert_eq!(
+        (&reply["nonce"], &reply["data"]),
+        (&json!(-3), &json!("a-b c"))
+    );
+}
+
+#[test]
+fn serialisation_error_comes_to_the_caller_and_nothing_is_published() {
+    struct Broken;
+    impl Serialize for Broken {
+        fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(S::Error::custom("it is broken"))
+        }
+    }
+    let service = launch(options());
+    let socket = subscriber(&service, &[Topic::EVENT]);
+    let error = service
+        .send_event(&Event::now(EventKind::TunnelEnter).with_context(Broken))
+        .unwrap_err();
+    assert!(error.to_string().contains("it is broken"), "{error}");
+    assert!(service.send_event_dict(&Broken).is_err());
+    assert!(service.send_dict(Topic::new(7), &Broken).is_err());
+    service.send_string(Topic::EVENT, "next").unwrap();
+    assert_eq!(recv_published(&socket).body, b"next");
+}
+
+#[test]
+fn later_changes_of_the_callers_value_change_nothing() {
+    struct Counted(Cell<u32>);
+    impl Serialize for Counted {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_map([("value", self.0.get())])
+        }
+    }
+    let service = launch(options());
+    let socket = subscriber(&service, &[Topic::EVENT]);
+    let value = Counted(Cell::new(1));
+    for next in 2..50 {
+        service.send_event_dict(&value).unwrap();
+        value.0.set(next);
+    }
+    for expected in 1..49 {
+        assert_eq!(body(&recv_published(&socket))["value"], expected);
+    }
+}
+
+#[test]
+fn full_queue_is_told_and_drops_are_gaps() {
+    let service = launch(options().queue(10, 1000, Overflow::Refuse));
+    let error = service.send(Topic::EVENT, [0; 1001]).unwrap_err();
+    assert!(
+        matches!(error, RpcError::QueueFull { bytes: 1001, .. }),
+        "{error}"
+    );
+    assert_eq!(service.stats().refused, 1);
+
+    for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
+        let service = launch(options().queue(4, 1 << 20, overflow));
+        let tap = service.tap(100_000);
+        for number in 0..20_000 {
+            service
+                .send_dict(Topic::new(7), &json!({"n": number}))
+                .unwrap();
+        }
+        service.stop();
+        let messages: Vec<_> = tap.iter().filter(|m| m.topic == Topic::new(7)).collect();
+        for message in &messages {
+            let number = body(message)["n"].as_u64().unwrap();
+            assert_eq!(message.sequence, Some(number + 1), "{overflow:?}");
+        }
+        assert_eq!(messages.len() as u64 + service.stats().dropped, 20_000);
+    }
+}
+
+#[test]
+fn tap_sees_everything_in_order_and_counts_what_it_missed() {
+    let service = launch(options());
+    let all = service.tap(10_000);
+    let slow = service.tap(4);
+    for number in 0..1000 {
+        service
+            .send_dict(Topic::EVENT, &json!({"n": number}))
+            .unwrap();
+    }
+    service.stop();
+    let passed: Vec<_> = all.iter().collect();
+    let events: Vec<_> = passed.iter().filter(|m| m.topic == Topic::EVENT).collect();
+    assert_eq!(events.len(), 1000);
+    for (number, message) in events.iter().enumerate() {
+        assert_eq!(message.sequence, Some(number as u64 + 1));
+        assert_eq!(message.epoch, service.epoch());
+        assert_eq!(body(message)["n"], number);
+    }
+    let kept = slow.iter().count() as u64;
+    assert_eq!(kept, 4);
+    assert_eq!(all.lost(), 0);
+    assert_eq!(slow.lost(), service.stats().tap_lost);
+    assert_eq!(kept + slow.lost(), passed.len() as u64);
+    assert_eq!(slow.recv(), None, "the tap ends with the service");
+}
+
+#[test]
+fn heartbeats_and_events_go_on_while_a_delegate_blocks() {
+    let service = launch(options().heartbeat_interval(Duration::from_millis(20)));
+    let (release, released) = bounded::<()>(0);
+    let (entered, in_delegate) = bounded(1);
+    service.set_delegate(move |_: &CommandRequest| {
+        entered.send(()).unwrap();
+        let _ = released.recv_timeout(LIMIT);
+        CommandResponse::success()
+    });
+    let requester = connected(SocketKind::Req, service.command_port());
+    requester.send_bytes(br#"{"command": 400}"#, false).unwrap();
+    in_delegate.recv_timeout(LIMIT).unwrap();
+    let socket = subscriber(&service, &[Topic::EVENT]);
+    service.send_string(Topic::EVENT, "meanwhile").unwrap();
+    assert_eq!(recv_published(&socket).body, b"meanwhile");
+    let mut busy = 0.0;
+    for _ in 0..5 {
+        let heartbeat = recv_message(&socket).heartbeat().unwrap();
+        let now = heartbeat.delegate_busy.unwrap();
+        assert!(now > busy);
+        busy = now;
+    }
+    assert!(service.stats().delegate_busy > Duration::ZERO);
+    release.send(()).unwrap();
+    let reply: Value = serde_json::from_slice(&recv_frames(&requester)[0]).unwrap();
+    assert_eq!(reply["result"], 100);
+    eventually("the delegate is idle", || {
+        service.stats().delegate_busy.is_zero()
+    });
+}
+
+#[test]
+fn only_subscriptions_are_counted() {
+    let service = launch(options());
+    let socket = subscriber(&service, &[Topic::EVENT]);
+    socket.unsubscribe(&Topic::EVENT.to_bytes()).unwrap();
+    socket.subscribe(&Topic::new(9).to_bytes()).unwrap();
+    eventually("three subscriptions", || service.stats().subscriptions == 3);
+    drop(socket);
+    let again = subscriber(&service, &[]);
+    assert_eq!(
+        service.stats().subscriptions,
+        4,
+        "an end is no subscription"
+    );
+    drop(again);
+}
+
+// ---- commands ----
+
+#[test]
+fn reply_has_seven_members_in_order() {
+    let service = echo();
+    let requester = connected(SocketKind::Req, service.command_port());
+    requester
+        .send_bytes(
+            br#"{"command": 400, "nonce": 7, "data": {"a_b": 1}}"#,
+            false,
+        )
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&recv_frames(&requester)[0]),
+        r#"{"nonce": 7, "command": 400, "result": 100, "data": {"aB": 1}, "errorKind": 0, "errorCode": 0, "errorMessage": null}"#
+    );
+}
+
+#[test]
+fn delegate_is_replaced_at_run_time() {
+    let service = launch(options());
+    let requester = connected(SocketKind::Req, service.command_port());
+    let mut get = || {
+        let reply = ask(&requester, r#"{"command": 400, "nonce": 3}"#);
+        assert_eq!(
+            (&reply["nonce"], &reply["command"]),
+            (&json!(3), &json!(400))
+        );
+        (reply["result"].clone(), reply["data"].clone())
+    };
+    assert_eq!(get(), (json!(9999), json!(null)), "none is registered");
+    for number in 0..3 {
+        service
+            .set_delegate(move |_: &CommandRequest| CommandResponse::success().with_data(&number));
+        assert_eq!(get(), (json!(100), json!(number)));
+    }
+    service.clear_delegate();
+    assert_eq!(get(), (json!(9999), json!(null)));
+}
+
+#[test]
+fn end_of_a_replaced_delegate_may_use_the_service() {
+    struct Ending(std::sync::Weak<RpcService>, Sender<()>);
+    impl CommandRequestDelegate for Ending {
+        fn handle(
+            &self,
+            _: &CommandRequest,
+        ) -> Result<CommandResponse, Box<dyn std::error::Error + Send + Sync>> {
+            Ok(CommandResponse::success())
+        }
+    }
+    impl Drop for Ending {
+        fn drop(&mut self) {
+            if let Some(service) = self.0.upgrade() {
+                service.clear_delegate();
+            }
+            let _ = self.1.send(());
+        }
+    }
+    let service = Arc::new(launch(options()));
+    let (ended, end) = unbounded();
+    service.set_delegate(Ending(Arc::downgrade(&service), ended));
+    let thread = Arc::clone(&service);
+    in_time("replacing a delegate", move || {
+        thread.set_delegate(echo_delegate);
+    });
+    end.recv_timeout(LIMIT).unwrap();
+}
+
+#[test]
+fn stopped_service_lets_its_delegate_go() {
+    let service = Arc::new(launch(options()));
+    let held = Arc::clone(&service);
+    service.set_delegate(move |_: &CommandRequest| {
+        CommandResponse::success().with_data(&held.command_port())
+    });
+    let requester = connected(SocketKind::Req, service.command_port());
+    assert_eq!(
+        ask(&requester, r#"{"command": 400}"#)["data"],
+        service.command_port()
+    );
+    service.stop();
+    assert_eq!(
+        Arc::strong_count(&service),
+        1,
+        "the delegate kept its service"
+    );
+}
+
+#[test]
+fn panics_and_errors_of_the_delegate_are_exceptions() {
+    struct Failing;
+    #[derive(Debug)]
+    struct Unspeakable;
+    impl std::fmt::Display for Unspeakable {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("even the text of the error panics")
+        }
+    }
+    impl std::error::Error for Unspeakable {}
+    impl CommandRequestDelegate for Failing {
+        fn handle(
+            &self,
+            request: &CommandRequest,
+        ) -> Result<CommandResponse, Box<dyn std::error::Error + Send + Sync>> {
+            match request.custom_command() {
+                Some(1) => panic!("on purpose"),
+                Some(2) => panic!("number {}", 2),
+                Some(3) => Err("an error".into()),
+                Some(4) => Err(Box::new(Unspeakable)),
+                Some(5) => std::panic::panic_any(5),
+                _ => Ok(CommandResponse::success()),
+            }
+        }
+    }
+    let service = launch(options());
+    service.set_delegate(Failing);
+    let requester = connected(SocketKind::Req, service.command_port());
+    for (custom, text) in [
+        (1, "on purpose"),
+        (2, "number 2"),
+        (3, "an error"),
+        (4, "even the text of the error panics"),
+        (5, "the delegate panicked"),
+    ] {
+        let request = json!({"command": 99999, "customCommand": custom, "nonce": custom});
+        let reply = ask(&requester, request.to_string());
+        assert_eq!(
+            reply,
+            json!({"nonce": custom, "command": 99999, "result": 500, "data": null,
+                   "errorKind": 0, "errorCode": 0, "errorMessage": text})
+        );
+    }
+    assert_eq!(ask(&requester, r#"{"command": 400}"#)["result"], 100);
+    assert_eq!(service.stats().exceptions, 5);
+}
+
+#[test]
+fn data_that_cannot_be_written_is_a_system_error() {
+    struct Broken;
+    impl Serialize for Broken {
+        fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(S::Error::custom("it is broken"))
+        }
+    }
+    let service = launch(options());
+    service.set_delegate(|_: &CommandRequest| {
+        CommandResponse::success()
+            .with_data(&Broken)
+            .with_error_code(42)
+            .with_error_message("mine")
+    });
+    let requester = connected(SocketKind::Req, service.command_port());
+    let reply = ask(&requester, r#"{"command": 400, "nonce": 1}"#);
+    assert_eq!(
+        (&reply["result"], &reply["data"]),
+        (&json!(100), &json!(null))
+    );
+    assert_eq!(
+        (&reply["errorKind"], &reply["errorCode"]),
+        (&json!(1), &json!(0))
+    );
+    assert_ne!(reply["errorMessage"], "mine");
+}
+
+#[test]
+fn none_is_answered_by_the_service_with_its_nonce() {
+    let service = launch(options());
+    let requester = connected(SocketKind::Req, service.command_port());
+    for _ in 0..2 {
+        let reply = ask(&requester, r#"{"command": 0, "nonce": 12}"#);
+        assert_eq!(
+            (&reply["result"], &reply["nonce"]),
+            (&json!(100), &json!(12))
+        );
+        service.set_delegate(|_: &CommandRequest| panic!("NONE is not for the delegate"));
+    }
+}
+
+#[test]
+fn request_of_several_frames_is_refused_and_no_command_runs() {
+    let service = launch(options());
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    service.set_delegate(move |_: &CommandRequest| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        CommandResponse::success()
+    });
+    let requester = connected(SocketKind::Req, service.command_port());
+    let good = &br#"{"command": 400, "nonce": 5}"#[..];
+    for count in [2usize, 3, 62, 63, 64, 65, 200] {
+        let frames: Vec<&[u8]> = vec![good; count];
+        send_frames(&requester, &frames);
+        let reply: Value = serde_json::from_slice(&recv_frames(&requester)[0]).unwrap();
+        assert_eq!((&reply["nonce"], &reply["result"]), (&json!(0), &json!(0)));
+        let why = reply["errorMessage"].as_str().unwrap();
+        assert!(why.contains("frames"), "{why}");
+        assert_eq!(calls.load(Ordering::Relaxed), 0, "{count} frames");
+    }
+    assert_eq!(service.stats().unusable, 7);
+    assert_eq!(ask(&requester, good)["result"], 100);
+}
+
+#[test]
+fn request_up_to_the_limit_is_answered_and_one_byte_more_is_not() {
+    let service = launch(options().max_command_bytes(1000));
+    service.set_delegate(|_: &CommandRequest| CommandResponse::success());
+    let requester = connected(SocketKind::Req, service.command_port());
+    let sized = |size: usize| {
+        let empty = r#"{"command": 400, "data": ""}"#;
+        empty.replace("\"\"", &format!("\"{}\"", "x".repeat(size - empty.len())))
+    };
+    for (size, result) in [(999, 100), (1000, 100), (1001, 0), (1000, 100), (60_000, 0)] {
+        let request = sized(size);
+        assert_eq!(request.len(), size);
+        let reply = ask(&requester, request);
+        assert_eq!(reply["result"], result, "{size} bytes");
+        if result == 0 {
+            let why = reply["errorMessage"].as_str().unwrap();
+            assert!(why.contains("1000"), "{why}");
+        }
+    }
+}
+
+#[test]
+fn request_up_to_the_depth_is_answered_and_one_level_more_is_not() {
+    let service = launch(options().max_depth(8));
+    service.set_delegate(|_: &CommandRequest| CommandResponse::success());
+    let requester = connected(SocketKind::Req, service.command_port());
+    for (depth, result) in [(7, 100), (8, 0), (7, 100)] {
+        let request = format!(
+            r#"{{"command": 400, "data": {}{}}}"#,
+            "[".repeat(depth),
+            "]".repeat(depth)
+        );
+        assert_eq!(ask(&requester, request)["result"], result, "{depth} arrays");
+    }
+}
+
+#[test]
+fn pipelined_requests_of_a_dealer_are_answered_in_order() {
+    let service = echo();
+    let dealer = connected(SocketKind::Dealer, service.command_port());
+    for nonce in 0..500 {
+        let request = format!(r#"{{"command": 400, "nonce": {nonce}}}"#);
+        send_frames(&dealer, &[b"", request.as_bytes()]);
+    }
+    for nonce in 0..500 {
+        let frames = recv_frames(&dealer);
+        assert_eq!(frames.len(), 2);
+        assert!(frames[0].is_empty());
+        let reply: Value = serde_json::from_slice(&frames[1]).unwrap();
+        assert_eq!(reply["nonce"], nonce);
+    }
+}
+
+#[test]
+fn longer_envelope_comes_back_as_it_was() {
+    let service = echo();
+    let dealer = connected(SocketKind::Dealer, service.command_port());
+    send_frames(
+        &dealer,
+        &[&b"hop 1"[..], b"hop 2", b"", br#"{"command": 400}"#],
+    );
+    let frames = recv_frames(&dealer);
+    assert_eq!(frames.len(), 4);
+    assert_eq!(
+        (&frames[0][..], &frames[1][..]),
+        (&b"hop 1"[..], &b"hop 2"[..])
+    );
+    assert!(frames[2].is_empty());
+}
+
+#[test]
+fn request_without_an_envelope_is_dropped_and_counted() {
+    let service = echo();
+    let dealer = connected(SocketKind::Dealer, service.command_port());
+    send_frames(&dealer, &[br#"{"command": 400}"#]);
+    send_frames(&dealer, &[&b"a"[..], b"b", b"c"]);
+    send_frames(&dealer, &[&b""[..], br#"{"command": 400, "nonce": 9}"#]);
+    let frames = recv_frames(&dealer);
+    let reply: Value = serde_json::from_slice(&frames[1]).unwrap();
+    assert_eq!(reply["nonce"], 9, "the only one that is answered");
+    assert_eq!(service.stats().without_envelope, 2);
+}
+
+// ---- pending commands ----
+
+/// A service whose delegate hands out each command as pending.
+fn deferring(options: RpcOptions) -> (RpcService, Receiver<PendingCommand>) {
+    let service = launch(options);
+    let (sender, handles) = unbounded();
+    service.set_delegate(move |request: &CommandRequest| {
+        let (response, pending) = request.defer();
+        sender.send(pending).unwrap();
+        response
+    });
+    (service, handles)
+}
+
+#[test]
+fn pending_command_reports_progress_and_ends_once() {
+    let (service, handles) = deferring(options());
+    let socket = subscriber(&service, &[Topic::COMMAND_RESULT, Topic::COMMAND_PROGRESS]);
+    let requester = connected(SocketKind::Req, service.command_port());
+    let request = r#"{"command": 99999, "customCommand": 1, "nonce": 31}"#;
+    assert_eq!(ask(&requester, request)["result"], 201);
+    let pending = handles.recv_timeout(LIMIT).unwrap();
+    let listed = service.pending_commands();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].command, ApiCommand::UserDefined);
+    assert_eq!(listed[0].custom_command, Some(1));
+    assert_eq!(listed[0].nonce.as_i64(), Some(31));
+    assert_eq!((listed[0].remaining, &listed[0].user), (None, &None));
+    assert_eq!(service.stats().pending, 1);
+
+    pending.progress(&json!({"percent_done": 50})).unwrap();
+    pending.complete(CommandResult::Failed, &"done").unwrap();
+    for outcome in [
+        pending.complete(CommandResult::Success, &"again"),
+        pending.progress(&1),
+        pending.finish(&CommandResponse::success()),
+    ] {
+        assert!(matches!(outcome, Err(RpcError::Finished)), "{outcome:?}");
+    }
+    drop(pending);
+    let progress = recv_published(&socket);
+    assert_eq!(progress.topic, Topic::COMMAND_PROGRESS);
+    let response = progress.command_result().unwrap();
+    assert_eq!(response.nonce().as_i64(), Some(31));
+    assert_eq!(response.data(), &json!({"percentDone": 50}));
+    let result = recv_published(&socket);
+    assert_eq!(result.topic, Topic::COMMAND_RESULT);
+    let response = result.command_result().unwrap();
+    assert_eq!(response.result(), CommandResult::Failed);
+    assert_eq!(
+        (response.command(), response.data()),
+        (99999, &json!("done"))
+    );
+    assert!(service.pending_commands().is_empty());
+    service.send_string(Topic::COMMAND_RESULT, "end").unwrap();
+    assert_eq!(recv_published(&socket).body, b"end", "one result only");
+}
+
+#[test]
+fn command_dropped_unfinished_fails() {
+    let (service, handles) = deferring(options());
+    let socket = subscriber(&service, &[Topic::COMMAND_RESULT]);
+    let requester = connected(SocketKind::Req, service.command_port());
+    assert_eq!(
+        ask(&requester, r#"{"command": 400, "nonce": 1}"#)["result"],
+        201
+    );
+    drop(handles.recv_timeout(LIMIT).unwrap());
+    let result = recv_published(&socket).command_result().unwrap();
+    assert_eq!(result.result(), CommandResult::Failed);
+    assert_eq!(result.nonce().as_i64(), Some(1));
+    assert!(service.pending_commands().is_empty());
+}
+
+#[test]
+fn deadline_ends_a_command_whose_owner_is_stuck() {
+    let (service, handles) = deferring(options());
+    let socket = subscriber(&service, &[Topic::COMMAND_RESULT]);
+    let requester = connected(SocketKind::Req, service.command_port());
+    assert_eq!(
+        ask(&requester, r#"{"command": 400, "nonce": 1}"#)["result"],
+        201
+    );
+    let stuck = handles.recv_timeout(LIMIT).unwrap();
+    let stuck = stuck.with_deadline(Duration::from_secs(3600));
+    assert!(service.pending_commands()[0].remaining.is_some());
+    let stuck = stuck.with_deadline(Duration::from_millis(30));
+    let result = recv_published(&socket).command_result().unwrap();
+    assert_eq!(result.result(), CommandResult::Failed);
+    assert!(result.error_message().unwrap().contains("deadline"));
+    let late = stuck.complete(CommandResult::Success, &());
+    assert!(matches!(late, Err(RpcError::Finished)), "{late:?}");
+}
+
+#[test]
+fn stop_fails_what_is_pending() {
+    let (service, handles) = deferring(options());
+    let socket = subscriber(&service, &[Topic::COMMAND_RESULT]);
+    let requester = connected(SocketKind::Req, service.command_port());
+    assert_eq!(
+        ask(&requester, r#"{"command": 400, "nonce": 1}"#)["result"],
+        201
+    );
+    let pending = handles.recv_timeout(LIMIT).unwrap();
+    service.stop();
+    let result = recv_published(&socket).command_result().unwrap();
+    assert_eq!(result.result(), CommandResult::Failed);
+    assert!(result.error_message().unwrap().contains("stopped"));
+    assert!(pending.complete(CommandResult::Success, &()).is_err());
+}
+
+#[test]
+fn application_may_keep_its_own_books() {
+    let service = launch(options());
+    let kept = Arc::new(Mutex::new(None));
+    let keep = Arc::clone(&kept);
+    service.set_delegate(move |request: &CommandRequest| {
+        *keep.lock().unwrap() = Some(request.clone());
+        CommandResponse::new(CommandResult::PendingWithNotification)
+    });
+    let socket = subscriber(&service, &[Topic::COMMAND_RESULT]);
+    let requester = connected(SocketKind::Req, service.command_port());
+    ask(&requester, r#"{"command": 400, "nonce": "odd"}"#);
+    let request = kept.lock().unwrap().take().unwrap();
+    service
+        .send_command_result(&request, &CommandResponse::success().with_data(&1))
+        .unwrap();
+    let message = recv_published(&socket);
+    let epoch = service.epoch().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&message.body),
+        format!(
+            r#"{{"result": 100, "data": 1, "errorCode": 0, "errorMessage": null, "command": 400, "nonce": "odd", "epoch": {epoch}, "sequence": 1}}"#
+        )
+    );
+}
+
+// ---- one effect ----
+
+fn counting(service: &RpcService) -> Arc<AtomicU32> {
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    service.set_delegate(move |_: &CommandRequest| {
+        CommandResponse::success().with_data(&counted.fetch_add(1, Ordering::Relaxed))
+    });
+    calls
+}
+
+#[test]
+fn repeated_request_of_a_client_is_answered_from_memory() {
+    let service = launch(options());
+    let calls = counting(&service);
+    let request = r#"{"command": 200, "nonce": 1, "clientId": "a"}"#;
+    for _ in 0..5 {
+        let requester = connected(SocketKind::Req, service.command_port());
+        assert_eq!(ask(&requester, request)["data"], 0);
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    assert_eq!(service.stats().repeats, 4);
+    let requester = connected(SocketKind::Req, service.command_port());
+    let other_client = request.replace("\"a\"", "\"b\"");
+    assert_eq!(ask(&requester, other_client)["data"], 1);
+    let other_nonce = request.replace("\"nonce\": 1", "\"nonce\": 2");
+    assert_eq!(ask(&requester, other_nonce)["data"], 2);
+}
+
+#[test]
+fn nonce_used_for_another_request_is_refused() {
+    let service = launch(options());
+    let calls = counting(&service);
+    let requester = connected(SocketKind::Req, service.command_port());
+    ask(
+        &requester,
+        r#"{"command": 200, "nonce": 1, "clientId": "a"}"#,
+    );
+    let reply = ask(
+        &requester,
+        r#"{"command": 210, "nonce": 1, "clientId": "a"}"#,
+    );
+    assert_eq!(
+        (&reply["result"], &reply["errorCode"]),
+        (&json!(400), &json!(409))
+    );
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    assert_eq!(service.stats().conflicts, 1);
+}
+
+#[test]
+fn requests_without_a_client_identity_run_each_time() {
+    let service = launch(options());
+    let calls = counting(&service);
+    let requester = connected(SocketKind::Req, service.command_port());
+    for id in ["", r#", "clientId": null"#, r#", "clientId": 5"#] {
+        for _ in 0..2 {
+            ask(&requester, format!(r#"{{"command": 200, "nonce": 1{id}}}"#));
+        }
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 6);
+}
+
+#[test]
+fn memory_of_answers_ends_with_its_window() {
+    let service = launch(options().once(2, Duration::from_secs(60)));
+    let calls = counting(&service);
+    let requester = connected(SocketKind::Req, service.command_port());
+    for nonce in [1, 2, 3, 3, 1] {
+        let request = format!(r#"{{"command": 200, "nonce": {nonce}, "clientId": "a"}}"#);
+        ask(&requester, request);
+    }
+    assert_eq!(
+        calls.load(Ordering::Relaxed),
+        4,
+        "3 is remembered, 1 is not"
+    );
+}
+
+#[test]
+fn reply_to_a_client_that_is_gone_harms_nobody() {
+    let (service, handles) = {
+        let service = launch(options());
+        let (entered, handles) = unbounded();
+        let (release, released) = bounded::<()>(0);
+        service.set_delegate(move |request: &CommandRequest| {
+            if request.nonce().as_i64() == Some(1) {
+                entered.send(release.clone()).unwrap();
+                let _ = released.recv_timeout(LIMIT);
+            }
+            CommandResponse::success()
+        });
+        (service, handles)
+    };
+    let gone = connected(SocketKind::Req, service.command_port());
+    gone.send_bytes(br#"{"command": 400, "nonce": 1}"#, false)
+        .unwrap();
+    let release = handles.recv_timeout(LIMIT).unwrap();
+    drop(gone);
+    release.send(()).unwrap();
+    let next = connected(SocketKind::Req, service.command_port());
+    assert_eq!(ask(&next, r#"{"command": 400, "nonce": 2}"#)["nonce"], 2);
+}
