@@ -518,6 +518,30 @@ mod tests {
         );
     }
 
+    proptest! {
+        #[test]
+        fn no_data_is_a_panic_and_only_kinds_of_the_version_are_told(
+            number in any::<f64>(), whole in any::<i64>(), text in ".*", custom in any::<i64>(),
+        ) {
+            let values = [json!(number), json!(whole), json!(text), json!([whole]), json!(null)];
+            for version in [V0_9_7, V0_12_0] {
+                let mut rig = Rig::new(version);
+                for value in &values {
+                    let members = json!({"mode": value, "enabled": value, "seconds": value});
+                    for &command in ApiCommand::all(version.dialect()) {
+                        for data in [value, &members] {
+                            let request = CommandRequest::new(command).with_custom_command(custom);
+                            let answer = rig.handle(&request.with_data(data).unwrap());
+                            for told in answer.occurrences {
+                                prop_assert!(version.kind_name(told.kind).is_some());
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     fn ask(
         rig: &mut Rig,
         command: ApiCommand,
