@@ -166,10 +166,10 @@ impl RemoteClient {
         timeout: Duration,
         mut progress: impl FnMut(&Response),
     ) -> Result<Outcome, RpcError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = after(timeout);
         let request = self.with_nonce(request);
         let results = self.results()?;
-        results.ready(deadline.min(Instant::now() + self.shared.options.timeout));
+        results.ready(deadline.min(after(self.shared.options.timeout)));
         let expected = results.expect(request.nonce());
         let reply = self.ask(&request)?;
         if reply.result() != CommandResult::PendingWithNotification {
@@ -250,7 +250,7 @@ impl RemoteClient {
         // A service of this crate answers a new subscription with a heartbeat that shows what it is.
         options.identified
             && self.results().is_ok_and(|results| {
-                results.ready(Instant::now() + options.timeout);
+                results.ready(after(options.timeout));
                 results.promises_one_effect()
             })
     }
@@ -289,6 +289,12 @@ impl RemoteClient {
     }
 }
 
+/// The moment so far from now; a time beyond the clock's range is as good as for ever.
+fn after(limit: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(limit).unwrap_or(now + FOR_EVER)
+}
+
 /// What tells this client's requests from those of others.
 struct Identity {
     client_id: String,
@@ -315,3 +321,5 @@ impl Identity {
 
 /// The interval of services that do not announce theirs.
 const ASSUMED_INTERVAL: Duration = Duration::from_secs(5);
+
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);

@@ -1,0 +1,735 @@
+//! The client over real sockets: against our service, and against raw peers that misbehave.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use acqbus::rpc::{
+    ApiCommand, ClientOptions, CommandRequest, CommandResponse, CommandResult, Dialect, Event,
+    EventKind, Notice, RemoteClient, Retry, RpcError, Subscription, Topic,
+};
+use acqbus::zsocket::{Socket, SocketKind};
+use crossbeam_channel::{bounded, unbounded};
+use serde_json::{Value, json};
+
+use common::bus::{
+    LIMIT, QUIET, bound, client, client_options, echo, echo_delegate, in_time, launch, options,
+    recv_frames, recv_within, send_frames, until, until_connected,
+};
+
+const SHORT: Duration = Duration::from_millis(150);
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Options for a raw service: the port of its commands, and none that publishes.
+fn commands_at(port: u16) -> ClientOptions {
+    ClientOptions::default()
+        .ports(free_port(), port)
+        .timeout(SHORT)
+}
+
+fn connect(options: ClientOptions) -> RemoteClient {
+    RemoteClient::connect(options).unwrap()
+}
+
+/// Sends a reply of SUCCESS to what a ROUTER received.
+fn reply_to(router: &Socket, request: &[impl AsRef<[u8]>]) {
+    let asked: Value = serde_json::from_slice(request[2].as_ref()).unwrap();
+    let body = json!({"nonce": asked["nonce"], "command": asked["command"], "result": 100});
+    let body = body.to_string();
+    send_frames(router, &[request[0].as_ref(), b"", body.as_bytes()]);
+}
+
+fn publish(publisher: &Socket, topic: Topic, body: &str) {
+    send_frames(publisher, &[&topic.to_bytes()[..], body.as_bytes()]);
+}
+
+fn heartbeat(publisher: &Socket, epoch: u64, sequence: u64, events: u64) {
+    let body = format!(
+        r#"{{"identifier": "fake", "version": "1", "timestamp": 1.5, "sequences": {{"4001": {events}}}, "epoch": {epoch}, "sequence": {sequence}}}"#
+    );
+    publish(publisher, Topic::HEARTBEAT, &body);
+}
+
+fn event(publisher: &Socket, epoch: u64, sequence: u64) {
+    let body = format!(r#"{{"kind": 1101, "epoch": {epoch}, "sequence": {sequence}}}"#);
+    publish(publisher, Topic::EVENT, &body);
+}
+
+/// A raw publisher that one subscription of a client has reached; with its client.
+fn followed(topics: &[Topic]) -> (Socket, Subscription) {
+    let (publisher, number) = bound(SocketKind::Xpub);
+    let client = connect(ClientOptions::default().ports(number, free_port()));
+    let subscription = client.subscribe(topics).unwrap();
+    // One message for each topic, and heartbeats.
+    let count = if topics.is_empty() {
+        1
+    } else {
+        topics.len() + 1
+    };
+    for _ in 0..count {
+        assert_eq!(recv_frames(&publisher)[0][0], 1);
+    }
+    (publisher, subscription)
+}
+
+fn next(subscription: &Subscription) -> Notice {
+    loop {
+        let notice = subscription.recv_timeout(LIMIT).expect("a notice in time");
+        if notice != Notice::Linked {
+            return notice;
+        }
+    }
+}
+
+// ---- requests ----
+
+#[test]
+fn request_is_answered_with_its_data() {
+    let service = echo();
+    let client = client(&service);
+    let response = client
+        .request(ApiCommand::GetStatus, &json!({"a_b": [1, "x y"]}))
+        .unwrap();
+    assert!(response.is_success());
+    assert_eq!(response.command(), 400);
+    assert_eq!(response.data(), &json!({"aB": [1, "x y"]}));
+    let custom = CommandRequest::new(ApiCommand::UserDefined)
+        .with_custom_command(5)
+        .with_nonce(-77);
+    assert_eq!(client.send(&custom).unwrap().nonce().as_i64(), Some(-77));
+}
+
+#[test]
+fn absent_service_is_told_from_a_silent_one() {
+    let absent = connect(commands_at(free_port()).retries(1));
+    let started = Instant::now();
+    let error = absent.request(ApiCommand::GetStatus, &()).unwrap_err();
+    assert!(matches!(error, RpcError::NoService { .. }), "{error}");
+    assert!(error.is_connection() && !error.is_timeout());
+    assert!(started.elapsed() >= 2 * SHORT);
+
+    let (_silent, number) = bound(SocketKind::Router);
+    let client = connect(commands_at(number));
+    let error = client.request(ApiCommand::GetStatus, &()).unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    let RpcError::TimedOut { attempts, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(attempts, 3);
+}
+
+#[test]
+fn lost_request_is_sent_again_over_a_new_socket_under_one_nonce() {
+    let (router, number) = bound(SocketKind::Router);
+    let client = connect(commands_at(number));
+    let asking = thread::spawn(move || client.request(ApiCommand::GetStatus, &1));
+    let swallowed = recv_frames(&router);
+    let again = recv_frames(&router);
+    assert_eq!(&swallowed[2][..], &again[2][..], "the same bytes");
+    assert_ne!(&swallowed[0][..], &again[0][..], "another socket");
+    reply_to(&router, &again);
+    assert!(asking.join().unwrap().unwrap().is_success());
+}
+
+#[test]
+fn late_reply_is_not_taken_for_the_next() {
+    let (router, number) = bound(SocketKind::Router);
+    let client = connect(commands_at(number).retries(0));
+    let asking = client.clone();
+    let asking = thread::spawn(move || asking.request(ApiCommand::GetStatus, &1));
+    let first = recv_frames(&router);
+    assert!(asking.join().unwrap().unwrap_err().is_timeout());
+    reply_to(&router, &first);
+    let asking = thread::spawn(move || client.request(ApiCommand::GetStatus, &2));
+    let second = recv_frames(&router);
+    reply_to(&router, &second);
+    let nonce: Value = serde_json::from_slice(&second[2]).unwrap();
+    let response = asking.join().unwrap().unwrap();
+    assert_eq!(response.nonce().value(), &nonce["nonce"]);
+}
+
+#[test]
+fn command_that_may_have_run_is_not_repeated_to_a_foreign_service() {
+    let (router, number) = bound(SocketKind::Router);
+    for (retry, expected) in [(Retry::WhenSafe, 1), (Retry::Always, 3)] {
+        let client = connect(commands_at(number).retry(retry));
+        let error = client.request(ApiCommand::EmergencyStop, &()).unwrap_err();
+        let RpcError::TimedOut { attempts, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(attempts, expected, "{retry:?}");
+        for _ in 0..expected {
+            recv_frames(&router);
+        }
+        assert!(recv_within(&router, QUIET).is_none());
+    }
+}
+
+#[test]
+fn command_is_repeated_to_our_service_and_runs_once() {
+    let service = launch(options());
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    let (release, released) = bounded::<()>(0);
+    service.set_delegate(move |_: &CommandRequest| {
+        if counted.fetch_add(1, Ordering::Relaxed) == 0 {
+            let _ = released.recv_timeout(LIMIT);
+        }
+        CommandResponse::success().with_data(&"once")
+    });
+    let client = connect(client_options(&service).timeout(SHORT).retries(100));
+    let asking = thread::spawn(move || client.request(ApiCommand::EmergencyStop, &()));
+    while service.stats().subscriptions == 0 {
+        // The first attempt has timed out once the client asks what kind of service this is.
+        thread::sleep(Duration::from_millis(5));
+    }
+    release.send(()).unwrap();
+    let response = asking.join().unwrap().unwrap();
+    assert_eq!(response.data(), "once");
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    assert!(service.stats().repeats > 0);
+}
+
+#[test]
+fn reply_that_cannot_be_used_is_an_error_of_its_own() {
+    let (router, number) = bound(SocketKind::Router);
+    for (reply, wrong_nonce) in [
+        (&b"\xff"[..], false),
+        (b"", false),
+        (b"[1]", false),
+        (b"{}", false),
+        (br#"{"nonce": 1, "result": "x"}"#, false),
+        (br#"{"nonce": -5, "result": 100}"#, true),
+    ] {
+        let client = connect(commands_at(number).timeout(LIMIT));
+        let asking = thread::spawn(move || client.request(ApiCommand::GetStatus, &()));
+        let request = recv_frames(&router);
+        send_frames(&router, &[&request[0][..], b"", reply]);
+        let error = asking.join().unwrap().unwrap_err();
+        assert!(error.is_bad_data(), "{error}");
+        assert_eq!(matches!(error, RpcError::WrongNonce { .. }), wrong_nonce);
+    }
+}
+
+#[test]
+fn replies_of_every_dialect_are_read() {
+    for dialect in [Dialect::Plain, Dialect::JsonString] {
+        let service = launch(options().dialect(dialect));
+        service.set_delegate(echo_delegate);
+        let response = client(&service)
+            .request(ApiCommand::GetStatus, &json!({"x": -5, "s": "a b-c"}))
+            .unwrap();
+        assert_eq!(response.data(), &json!({"x": -5, "s": "a b-c"}));
+    }
+    let (router, number) = bound(SocketKind::Router);
+    let client = connect(commands_at(number).timeout(LIMIT));
+    let asking = thread::spawn(move || {
+        client.send(&CommandRequest::new(ApiCommand::GetStatus).with_nonce(4))
+    });
+    let request = recv_frames(&router);
+    let quoted =
+        br#""{\"nonce\":4,\"command\":400,\"result\":400,\"errorMessage\":\"itisbroken\"}""#;
+    send_frames(&router, &[&request[0][..], b"", quoted]);
+    let response = asking.join().unwrap().unwrap();
+    assert_eq!(response.result(), CommandResult::Failed);
+    assert_eq!(response.error_message(), Some("itisbroken"));
+}
+
+#[test]
+fn service_may_start_after_its_client_asked() {
+    let (events, commands) = (free_port(), free_port());
+    let client = connect(
+        ClientOptions::default()
+            .ports(events, commands)
+            .timeout(LIMIT),
+    );
+    let asking = thread::spawn(move || client.request(ApiCommand::GetStatus, &1));
+    thread::sleep(Duration::from_millis(50));
+    let service = launch(options().ports(events, commands));
+    service.set_delegate(echo_delegate);
+    assert_eq!(asking.join().unwrap().unwrap().data(), &json!(1));
+}
+
+#[test]
+fn client_outlives_restarts_of_its_service() {
+    let mut service = echo();
+    let (events, commands) = (service.subscriber_port(), service.command_port());
+    let client = connect(
+        client_options(&service)
+            .timeout(Duration::from_secs(2))
+            .retries(5),
+    );
+    for number in 0..5 {
+        let response = client.request(ApiCommand::GetStatus, &number).unwrap();
+        assert_eq!(response.data(), &json!(number));
+        drop(service);
+        service = launch(options().ports(events, commands));
+        service.set_delegate(echo_delegate);
+    }
+    client.request(ApiCommand::GetStatus, &()).unwrap();
+}
+
+#[test]
+fn many_threads_share_one_client() {
+    let service = echo();
+    let client = client(&service);
+    let nonces = thread::scope(|scope| {
+        let threads: Vec<_> = (0..24)
+            .map(|thread| {
+                let client = client.clone();
+                scope.spawn(move || {
+                    let ask = |number| {
+                        let data = json!([thread, number]);
+                        let response = client.request(ApiCommand::GetStatus, &data).unwrap();
+                        assert_eq!(response.data(), &data);
+                        response.nonce().as_i64().unwrap()
+                    };
+                    (0..50).map(ask).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect::<BTreeSet<_>>()
+    });
+    assert_eq!(nonces.len(), 24 * 50, "each request has a nonce of its own");
+    assert_eq!(service.stats().commands, 24 * 50);
+}
+
+#[test]
+fn time_without_end_does_not_panic() {
+    let service = launch(options());
+    service.set_delegate(|request: &CommandRequest| {
+        let (response, pending) = request.defer();
+        pending.complete(CommandResult::Success, &1).unwrap();
+        response
+    });
+    let options = client_options(&service)
+        .timeout(Duration::MAX)
+        .heartbeat_timeout(Some(Duration::MAX));
+    let client = connect(options);
+    client.request(ApiCommand::GetStatus, &()).unwrap();
+    let outcome = client
+        .request_and_wait(ApiCommand::GetStatus, &(), Duration::MAX)
+        .unwrap();
+    assert!(outcome.last().is_success());
+    until_connected(&client.subscribe(&[]).unwrap());
+}
+
+// ---- results ----
+
+#[test]
+fn result_that_is_faster_than_the_reply_is_not_missed() {
+    let service = launch(options());
+    service.set_delegate(|request: &CommandRequest| {
+        let (response, pending) = request.defer();
+        pending
+            .complete(CommandResult::Success, request.data())
+            .unwrap();
+        response
+    });
+    for number in 0..20 {
+        let client = client(&service);
+        let outcome = client
+            .request_and_wait(ApiCommand::UserDefined, &number, LIMIT)
+            .unwrap();
+        assert_eq!(
+            outcome.reply.result(),
+            CommandResult::PendingWithNotification
+        );
+        assert_eq!(outcome.last().data(), &json!(number));
+    }
+}
+
+#[test]
+fn reply_without_a_result_to_come_is_the_outcome() {
+    let service = echo();
+    let outcome = client(&service)
+        .request_and_wait(ApiCommand::GetStatus, &1, LIMIT)
+        .unwrap();
+    assert!(outcome.result.is_none());
+    assert_eq!(outcome.last().data(), &json!(1));
+}
+
+#[test]
+fn progress_is_told_before_the_result() {
+    let service = launch(options());
+    service.set_delegate(|request: &CommandRequest| {
+        let (response, pending) = request.defer();
+        thread::spawn(move || {
+            for percent in [10, 50, 90] {
+                pending.progress(&json!({"percent": percent})).unwrap();
+            }
+            pending.complete(CommandResult::Failed, &"late").unwrap();
+        });
+        response
+    });
+    let mut seen = Vec::new();
+    let outcome = client(&service)
+        .send_and_wait(
+            &CommandRequest::new(ApiCommand::UserDefined),
+            LIMIT,
+            |progress| seen.push(progress.data()["percent"].clone()),
+        )
+        .unwrap();
+    assert_eq!(seen, [10, 50, 90]);
+    assert_eq!(outcome.last().result(), CommandResult::Failed);
+    assert_eq!(outcome.last().data(), "late");
+}
+
+#[test]
+fn results_of_many_threads_reach_their_own() {
+    let service = launch(options());
+    let (sender, handles) = unbounded();
+    service.set_delegate(move |request: &CommandRequest| {
+        let (response, pending) = request.defer();
+        sender.send((pending, request.data().clone())).unwrap();
+        response
+    });
+    let finisher = thread::spawn(move || {
+        let all: Vec<_> = (0..16)
+            .map(|_| handles.recv_timeout(LIMIT).unwrap())
+            .collect();
+        for (pending, data) in all.into_iter().rev() {
+            pending.complete(CommandResult::Success, &data).unwrap();
+        }
+    });
+    let client = client(&service);
+    thread::scope(|scope| {
+        for number in 0..16 {
+            let client = client.clone();
+            scope.spawn(move || {
+                let outcome = client
+                    .request_and_wait(ApiCommand::UserDefined, &number, LIMIT)
+                    .unwrap();
+                assert_eq!(outcome.last().data(), &json!(number));
+            });
+        }
+    });
+    finisher.join().unwrap();
+}
+
+#[test]
+fn result_of_a_service_without_heartbeats_is_not_missed() {
+    let (publisher, events) = bound(SocketKind::Pub);
+    let (replier, commands) = bound(SocketKind::Rep);
+    let fake = thread::spawn(move || {
+        for _ in 0..3 {
+            let request = recv_frames(&replier);
+            let request: Value = serde_json::from_slice(&request[0]).unwrap();
+            let nonce = &request["nonce"];
+            let result = json!({"result": 100, "data": "old", "command": 99999, "nonce": nonce});
+            publish(&publisher, Topic::COMMAND_RESULT, &result.to_string());
+            let reply = json!({"nonce": nonce, "command": 99999, "result": 201});
+            send_frames(&replier, &[reply.to_string().as_bytes()]);
+        }
+        // Open until the last client has what it waits for.
+        (publisher, replier)
+    });
+    for _ in 0..3 {
+        let client = connect(ClientOptions::default().ports(events, commands));
+        let outcome = client
+            .request_and_wait(ApiCommand::UserDefined, &(), LIMIT)
+            .unwrap();
+        assert_eq!(outcome.last().data(), "old");
+    }
+    fake.join().unwrap();
+}
+
+#[test]
+fn result_that_does_not_come_is_told_from_a_reply_that_does_not() {
+    let service = launch(options());
+    let (sender, handles) = unbounded();
+    service.set_delegate(move |request: &CommandRequest| {
+        let (response, pending) = request.defer();
+        sender.send(pending).unwrap();
+        response
+    });
+    let error = client(&service)
+        .request_and_wait(ApiCommand::UserDefined, &(), SHORT)
+        .unwrap_err();
+    assert!(matches!(error, RpcError::NoResult { .. }), "{error}");
+    assert!(error.is_timeout());
+    drop(handles);
+}
+
+#[test]
+fn result_is_lost_with_a_restart_of_the_service() {
+    let (publisher, events) = bound(SocketKind::Xpub);
+    let (replier, commands) = bound(SocketKind::Rep);
+    let fake = thread::spawn(move || {
+        // Results, progress, heartbeats.
+        for _ in 0..3 {
+            recv_frames(&publisher);
+        }
+        heartbeat(&publisher, 1, 1, 0);
+        let request = recv_frames(&replier);
+        let request: Value = serde_json::from_slice(&request[0]).unwrap();
+        let reply = json!({"nonce": request["nonce"], "command": 99999, "result": 201});
+        send_frames(&replier, &[reply.to_string().as_bytes()]);
+        heartbeat(&publisher, 2, 1, 0);
+        (publisher, replier)
+    });
+    let client = connect(
+        ClientOptions::default()
+            .ports(events, commands)
+            .timeout(LIMIT),
+    );
+    let error = client
+        .request_and_wait(ApiCommand::UserDefined, &(), LIMIT)
+        .unwrap_err();
+    assert!(matches!(error, RpcError::ResultLost { .. }), "{error}");
+    fake.join().unwrap();
+}
+
+// ---- subscriptions ----
+
+#[test]
+fn only_wanted_topics_are_handed_on() {
+    let service = launch(options().heartbeat_interval(Duration::from_millis(5)));
+    let client = client(&service);
+    let subscription = client.subscribe(&[Topic::PROPERTY_CHANGE]).unwrap();
+    until_connected(&subscription);
+    service
+        .send_event(&Event::now(EventKind::TunnelEnter))
+        .unwrap();
+    service
+        .send_string(Topic::PROPERTY_CHANGE, "wanted")
+        .unwrap();
+    thread::sleep(Duration::from_millis(30));
+    let Notice::Message(message) = next(&subscription) else {
+        panic!("a message, and no heartbeat");
+    };
+    assert_eq!(message.body, b"wanted");
+    assert_eq!(subscription.try_recv(), None);
+}
+
+#[test]
+fn skipped_numbers_are_reported_before_the_message_that_shows_them() {
+    let (publisher, subscription) = followed(&[Topic::EVENT]);
+    heartbeat(&publisher, 9, 1, 4);
+    event(&publisher, 9, 5);
+    event(&publisher, 9, 8);
+    heartbeat(&publisher, 9, 2, 10);
+    let gap = |first, count| Notice::Gap {
+        topic: Topic::EVENT,
+        first,
+        count,
+    };
+    assert!(matches!(
+        next(&subscription),
+        Notice::Connected { epoch: Some(9), .. }
+    ));
+    assert!(matches!(next(&subscription), Notice::Message(message) if message.sequence == Some(5)));
+    assert_eq!(next(&subscription), gap(6, 2));
+    assert!(matches!(next(&subscription), Notice::Message(message) if message.sequence == Some(8)));
+    assert_eq!(next(&subscription), gap(9, 2));
+}
+
+#[test]
+fn sleeping_subscriber_is_told_the_exact_gap_and_others_lose_nothing() {
+    const EVENTS: u64 = 6_000;
+    let often = Duration::from_millis(100);
+    let service = launch(options().send_hwm(200).heartbeat_interval(often));
+    let client = client(&service);
+    let sleeping = connect(client_options(&service).buffers(10, 1));
+    let sleeper = sleeping.subscribe(&[Topic::EVENT]).unwrap();
+    let reader = client.subscribe(&[Topic::EVENT]).unwrap();
+    until_connected(&sleeper);
+    until_connected(&reader);
+    let filler = "x".repeat(4_000);
+    for number in 1..=EVENTS {
+        service
+            .send_dict(Topic::EVENT, &json!({"n": number, "filler": filler}))
+            .unwrap();
+        if number % 100 == 0 {
+            for expected in number - 99..=number {
+                let Notice::Message(message) = next(&reader) else {
+                    panic!("the reader lost something");
+                };
+                assert_eq!(message.sequence, Some(expected));
+            }
+        }
+    }
+    let mut heard = BTreeSet::new();
+    let mut missed = 0;
+    let mut told = BTreeSet::new();
+    while heard.len() + told.len() < EVENTS as usize {
+        match sleeper
+            .recv_timeout(LIMIT)
+            .expect("every event is accounted for")
+        {
+            Notice::Message(message) => {
+                let number = message.sequence.unwrap();
+                assert_eq!(message.json(64).unwrap()["n"], number);
+                assert!(heard.insert(number));
+            }
+            Notice::Gap {
+                topic,
+                first,
+                count,
+            } => {
+                assert_eq!(topic, Topic::EVENT);
+                missed += count;
+                told.extend(first..first + count);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(missed, told.len() as u64, "no number is told twice");
+    assert!(missed > 0, "the sleeper was meant to lose some");
+    assert!(heard.is_disjoint(&told));
+    assert_eq!(heard.union(&told).count() as u64, EVENTS);
+}
+
+#[test]
+fn silence_and_its_end_are_reported() {
+    let (publisher, number) = bound(SocketKind::Xpub);
+    let options = ClientOptions::default()
+        .ports(number, free_port())
+        .heartbeat_timeout(Some(Duration::from_millis(60)));
+    let subscription = connect(options).subscribe(&[Topic::EVENT]).unwrap();
+    recv_frames(&publisher);
+    recv_frames(&publisher);
+    for sequence in 1..=2 {
+        heartbeat(&publisher, 1, sequence, 0);
+        assert!(matches!(next(&subscription), Notice::Connected { .. }));
+        let Notice::HeartbeatLost { silent_for } = next(&subscription) else {
+            panic!("silence is reported");
+        };
+        assert!(silent_for >= Duration::from_millis(60));
+    }
+}
+
+#[test]
+fn restart_is_reported_with_its_epoch_and_what_came_before_as_a_gap() {
+    let service = launch(options());
+    let (events, commands) = (service.subscriber_port(), service.command_port());
+    let first = service.epoch();
+    let subscription = client(&service).subscribe(&[Topic::EVENT]).unwrap();
+    let connected = |notice: &Notice| match notice {
+        Notice::Connected { epoch, .. } => Some(*epoch),
+        _ => None,
+    };
+    assert_eq!(until(&subscription, connected), first);
+    drop(service);
+    assert_eq!(next(&subscription), Notice::Disconnected);
+    let service = launch(options().ports(events, commands));
+    service
+        .send_string(Topic::EVENT, "before the subscriber is back")
+        .unwrap();
+    let epoch = service.epoch().unwrap();
+    assert_ne!(Some(epoch), first);
+    assert_eq!(next(&subscription), Notice::Restarted { epoch });
+    assert!(
+        matches!(next(&subscription), Notice::Connected { epoch: Some(new), .. } if new == epoch)
+    );
+    let gap = Notice::Gap {
+        topic: Topic::EVENT,
+        first: 1,
+        count: 1,
+    };
+    assert_eq!(next(&subscription), gap);
+    service.send_string(Topic::EVENT, "after").unwrap();
+    assert!(matches!(next(&subscription), Notice::Message(message) if message.body == b"after"));
+}
+
+#[test]
+fn malformed_messages_are_counted_and_skipped() {
+    let (publisher, subscription) = followed(&[]);
+    let topic = Topic::EVENT.to_bytes();
+    send_frames(&publisher, &[&topic[..]]);
+    send_frames(&publisher, &[&topic[..], b"{}", b"{}"]);
+    send_frames(&publisher, &[&topic[..3], b"{}"]);
+    send_frames(&publisher, &[&b""[..], b""]);
+    send_frames(&publisher, &[&b"12345"[..], b"{}"]);
+    let many: Vec<&[u8]> = vec![&topic; 100];
+    send_frames(&publisher, &many);
+    publish(&publisher, Topic::HEARTBEAT, "not a heartbeat");
+    publish(&publisher, Topic::EVENT, "good");
+    assert!(
+        matches!(next(&subscription), Notice::Message(message) if message.topic == Topic::HEARTBEAT)
+    );
+    assert!(matches!(next(&subscription), Notice::Message(message) if message.body == b"good"));
+    assert_eq!(subscription.malformed(), 6);
+}
+
+#[test]
+fn events_of_every_dialect_are_read() {
+    let (publisher, subscription) = followed(&[Topic::EVENT]);
+    for body in [
+        r#"{"kind": 1101, "when": 1.5, "index": 3, "context": {"a": 1}}"#,
+        r#""{\"kind\":1101,\"when\":1.5,\"index\":3,\"context\":{\"a\":1}}""#,
+    ] {
+        publish(&publisher, Topic::EVENT, body);
+        let Notice::Message(message) = next(&subscription) else {
+            panic!("a message");
+        };
+        let event = message.event().unwrap();
+        assert_eq!(event.kind, EventKind::TunnelEnter);
+        assert_eq!(event.context, Some(json!({"a": 1})));
+        assert_eq!(message.sequence, None);
+    }
+}
+
+#[test]
+fn subscription_that_nobody_reads_ends_at_once() {
+    let service = launch(options());
+    let options = client_options(&service).buffers(10, 1);
+    let subscription = connect(options).subscribe(&[]).unwrap();
+    until_connected(&subscription);
+    for _ in 0..1000 {
+        service.send_string(Topic::EVENT, "unread").unwrap();
+    }
+    in_time("dropping a full subscription", move || drop(subscription));
+}
+
+#[test]
+fn client_may_go_before_its_subscription() {
+    let service = launch(options());
+    let client = client(&service);
+    let subscription = client.subscribe(&[Topic::EVENT]).unwrap();
+    drop(client);
+    until_connected(&subscription);
+    service.send_string(Topic::EVENT, "x").unwrap();
+    until(&subscription, |notice| {
+        matches!(notice, Notice::Message(_)).then_some(())
+    });
+}
+
+#[test]
+fn port_that_speaks_another_protocol_is_no_service() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let number = listener.local_addr().unwrap().port();
+    let server = thread::spawn(move || {
+        for stream in listener.incoming().take(2).flatten() {
+            use std::io::Write;
+            let _ = (&stream).write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let error = connect(commands_at(number).retries(0))
+        .request(ApiCommand::GetStatus, &())
+        .unwrap_err();
+    assert!(error.is_connection() || error.is_refused(), "{error}");
+    drop(std::net::TcpStream::connect(("127.0.0.1", number)));
+    drop(std::net::TcpStream::connect(("127.0.0.1", number)));
+    server.join().unwrap();
+}
+
+#[test]
+fn host_that_is_none_is_an_error_of_connect() {
+    for host in ["", "a b", "x;y"] {
+        let error = RemoteClient::connect(ClientOptions::default().host(host)).unwrap_err();
+        assert!(error.is_connection(), "{error}");
+    }
+}
