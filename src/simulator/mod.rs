@@ -86,7 +86,9 @@ impl Simulator {
         Self::start_shared(options, |_| ()).map(|(rig, ())| rig)
     }
 
-    /// [`start`](Self::start) and [`watch`](Self::watch) in one: the watcher misses nothing of the beginning.
+    /// [`start`](Self::start) and [`watch`](Self::watch) in one.
+    ///
+    /// The watcher misses nothing of the beginning.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -227,7 +229,9 @@ impl Simulator {
         self.shared.stats()
     }
 
-    /// Blocks until the rig ends: by its duration, by [`stop`](Self::stop) from another thread, or by a failed restart.
+    /// Blocks the calling thread until the rig ends.
+    ///
+    /// It ends by its duration, by [`stop`](Self::stop) from another thread, or by a failed restart.
     ///
     /// # Errors
     /// [`SimulatorError::Rpc`] when a restart of the script could not bind the ports again; told once.
@@ -248,9 +252,9 @@ impl Simulator {
         self.join().map(|()| true)
     }
 
-    /// Stops the rig; commands that are pending fail, a blocking one ends early. A second call does nothing.
+    /// Stops the rig.
     ///
-    /// Blocks until the service has delivered what is queued, within its linger, and all threads have ended.
+    /// Commands that are pending fail, a blocking one ends early. A second call does nothing. Blocks until the service has delivered what is queued, within its linger, and all threads have ended.
     pub fn stop(&self) {
         // Refused when the thread has ended by itself.
         let _ = self.orders.send(Order::Stop);

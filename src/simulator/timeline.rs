@@ -82,7 +82,9 @@ impl Timeline {
         self.version
     }
 
-    /// Says whether sessions that start later may analyse their trials in batches, as they may unless told otherwise.
+    /// Says whether sessions that start later may analyse their trials in batches.
+    ///
+    /// They may, unless told otherwise.
     pub fn set_batches(&mut self, are_enabled: bool) {
         if let Scenes::V0_12_0(scenes) = &mut self.scenes {
             scenes.are_batches_enabled = are_enabled;

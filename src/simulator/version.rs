@@ -6,7 +6,9 @@ use std::str::FromStr;
 use crate::rpc::kind_0_9_7::EventKind097;
 use crate::rpc::{Dialect, EventKind, UnknownName};
 
-/// The version of `auto-trainer-api` that a simulated rig speaks like: its dialect, the shapes of its answers, its kinds.
+/// The version of `auto-trainer-api` that a simulated rig speaks like.
+///
+/// It decides the dialect, the shapes of the answers and the kinds of events.
 ///
 /// # Examples
 /// ```
