@@ -166,7 +166,7 @@ def dead(met):
         service.raw(*([b"{}"] if OLD else [b"{}", b"more"]), seconds=0.7)
     except Late:
         pass
-    assert not service.alive(), "the reference lives"
+    assert not service.alive(0.7), "the reference lives"
     for more in ((), ("--retries", 2), ("--wait",)):
         program = acqbus(service, "send", "GET_STATUS", "--timeout", 0.5, *more)
         code = program.wait(8)
@@ -288,6 +288,48 @@ def kinds():
     (line,) = messages(program)
     same(program.wait(), 0, "the exit code")
     same((line["body"]["kind"], line["kind"]), (1301, "sessionStarting" if OLD else "trialStarted"), "number and name")
+
+
+@checks.check("a service that starts again is found again", 40)
+def restart():
+    ports = free_ports(2)
+    first = rig(ports=ports)
+    program = listener(first, "--topic", "EVENT")
+    first.kill()
+    second = rig(ports=ports)
+    # libzmq connects anew by itself; an event that comes before that is lost.
+    for number in range(200):
+        second.publish("send_event_dict", {"kind": 1101, "when": 0.0, "index": number, "context": None})
+        try:
+            line = program.object(0.1)
+        except Late:
+            continue
+        if line.get("topic") == "EVENT":
+            same(line["body"]["kind"], 1101, "the kind")
+            break
+    else:
+        raise Late("no event of the second service")
+    program.kill()
+    second.kill()
+
+
+if not OLD:
+
+    @checks.check("heartbeats that stop are told", 40)
+    def silence():
+        service = rig()
+        program = listener(service)
+        try:
+            service.raw(b"{}", b"more", seconds=0.5)
+        except Late:
+            pass
+        # The reference does not announce its interval: three times the usual one are waited for.
+        while True:
+            line = program.object(25)
+            if line.get("notice") == "heartbeatLost":
+                assert line["silentFor"] >= 14, line
+                break
+        program.kill()
 
 
 # console

@@ -187,9 +187,8 @@ def kill_children():
 class Service(Child):
     """One service on ports of its own; awaited by a reply to a command."""
 
-    def __init__(self, *command, ready=None, heartbeat=5, identifier="rig-01"):
-        self.subscriber_port, self.command_port = free_ports(2)
-        self.identifier = identifier
+    def __init__(self, *command, heartbeat=5, identifier="rig-01", ports=None):
+        self.subscriber_port, self.command_port = ports or free_ports(2)
         super().__init__(
             *command,
             "--subscriber-port",
@@ -223,10 +222,10 @@ class Service(Child):
     def raw(self, *frames, seconds=3):
         return ask_raw(self.command_port, *frames, seconds=seconds)
 
-    def alive(self):
-        """Whether it answers a command within half a second, ten times what the slow one needs."""
+    def alive(self, seconds=3):
+        """Whether it answers a command. The slow one needs 50 ms; who expects no answer should not wait for 3 s."""
         try:
-            self.raw(b'{"command":300,"nonce":1}', seconds=0.5)
+            self.raw(b'{"command":300,"nonce":1}', seconds=seconds)
         except Late:
             return False
         return True
@@ -241,21 +240,26 @@ def python_service(python, **options):
 
 
 def free_ports(count):
-    """Ports below the range from which the kernel takes those of clients, so that none of these slips in."""
-    sockets, ports = [], []
+    """Ports that nobody has, and that nobody gets from here again.
+
+    They are below the range from which the kernel takes those of clients, and each process takes them from a part of its own.
+    """
+    start, ports = 20000 + os.getpid() % 12 * 1000, []
     while len(ports) < count:
-        probe = socket.socket()
-        port = random.randrange(20000, 32000)
-        try:
-            probe.bind(("0.0.0.0", port))
-        except OSError:
-            probe.close()
+        port = start + random.randrange(1000)
+        if port in given_ports:
             continue
-        sockets.append(probe)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+        given_ports.add(port)
         ports.append(port)
-    for probe in sockets:
-        probe.close()
     return ports
+
+
+given_ports = set()
 
 
 # Sockets

@@ -102,7 +102,7 @@ def build(kind, value, where="value"):
             if not (kind in (Event,) and field.default is not dataclasses.MISSING)
         }
         return kind(**members(names, required, hints, value, f"{where} ({kind.__name__})"))
-    if typing.is_typeddict(kind):
+    if hasattr(kind, "__required_keys__"):
         hints = typing.get_type_hints(kind)
         return kind(**members(list(hints), set(kind.__required_keys__), hints, value, f"{where} ({kind.__name__})"))
     if isinstance(kind, enum.EnumMeta):

@@ -207,6 +207,11 @@ def main():
                 say(done=True, accepted=publish(service, order))
             except Exception as error:
                 say(done=False, error=str(error))
+        elif order["op"] == "burst":
+            for _ in range(order["count"]):
+                delegate.publish_event(1001, None)
+            delegate.publish_event(101, {"reason": "asked"})
+            say(done=True)
         elif order["op"] == "saw":
             saw, delegate.saw = delegate.saw, []
             say(saw=saw)
