@@ -7,6 +7,7 @@ rule belongs to an id of docs/compatibility.md; it says what exactly ours must b
 import datetime
 import json
 import math
+import random
 import re
 import uuid
 
@@ -25,7 +26,7 @@ from harness import (
     same,
     vectors,
 )
-from service import untag
+from service import ApiCommand, untag
 
 args = main_arguments(__doc__)
 VERSION, OLD = args.version, args.version == "0.9.7"
@@ -85,7 +86,7 @@ def explain_reply(request, answer, their_bytes, our_bytes):
             same(our_reply["nonce"], re.sub("[\ud800-\udfff]", "\ufffd", nonce), "our nonce")
             met.add("C08")
         else:
-            same(our_reply["nonce"], sent(nonce), "our nonce")
+            same(our_reply["nonce"], nonce, "our nonce")
             met.add("C06" if OLD and their_reply["nonce"] != camel_text(decamel_text(nonce)) else "C07")
         del their_values["nonce"], our_values["nonce"]
     if "echo" in answer and their_values["data"] != our_values["data"]:
@@ -172,6 +173,71 @@ def key_text(key):
     return humps.camelize(key) if isinstance(key, str) else "" if key is None else str(key)
 
 
+def expected_reply(request, rewritten):
+    """The reply that the rules of docs/wire.md give to a request, or those of the reference, which rewrites it first."""
+    nothing = {**NOTHING, "errorMessage": None}
+    try:
+        text = request.decode()
+        value = json.loads(humps.decamelize(text) if rewritten else text, parse_constant=lambda text: 1 / 0)
+    except (ValueError, ZeroDivisionError):
+        return nothing
+    if not isinstance(value, dict) or isinstance(value.get("command", []), (list, dict)):
+        return nothing
+    command = value["command"]
+    number = command if isinstance(command, (int, float)) else None
+    if number == 0:
+        # Ours says that it lives; 0.12.0 gives what it gives to an unusable request.
+        return nothing if rewritten else {**nothing, "nonce": echoed_value(value.get("nonce", 0), False), "result": 100}
+    known = number in set(ApiCommand) and number is not True
+    reply = {**nothing, "command": int(number) if known else 99999, "result": 100}
+    return {**reply, "nonce": echoed_value(value.get("nonce", 0), rewritten)}
+
+
+def echoed_value(value, rewritten):
+    """A nonce as it comes back: with ours as it was, but for lone surrogates; in the reference with its keys rewritten."""
+    if rewritten:
+        return sent(value)
+    if isinstance(value, dict):
+        return {echoed_value(key, False): echoed_value(item, False) for key, item in value.items()}
+    if isinstance(value, list):
+        return [echoed_value(item, False) for item in value]
+    if isinstance(value, str):
+        return re.sub("[\ud800-\udfff]", "\ufffd", value)
+    return sent(value)
+
+
+def chance_request(dice):
+    """A request that may be anything from good to rubbish."""
+    names = ["command", "customCommand", "nonce", "data", "custom_command", "Nonce", "clientID", "x y", "é", "_a"]
+    texts = ["", "abc", "John Smith", "A_B", "a-b c", "é\u2028", "NaN", "5d5a4a1e-4df2", "x" * 40, "\u0001", '"', "\\"]
+
+    def value(depth):
+        kind = dice.randrange(9 if depth < 3 else 7)
+        if kind == 0:
+            return dice.choice([None, True, False])
+        if kind in (1, 2):
+            return dice.choice([0, 1, -1, 300, 400, 99999, 77777, 2**63, -(2**63), 10**40, dice.randrange(-(10**6), 10**6)])
+        if kind in (3, 4):
+            return dice.choice([0.0, -0.0, 400.0, 1e-7, 1e16, 0.1, 1e22, 123456789.123, dice.uniform(-1e9, 1e9), 1.5e300])
+        if kind in (5, 6):
+            return dice.choice(texts)
+        if kind == 7:
+            return [value(depth + 1) for _ in range(dice.randrange(4))]
+        return {dice.choice(names): value(depth + 1) for _ in range(dice.randrange(4))}
+
+    request = {name: value(0) for name in dice.sample(names, dice.randrange(1, 6))}
+    if dice.random() < 0.9:
+        request["command"] = dice.choice([400, 400, 300, 99999, 0, 400.0, 77777, value(1)])
+    text = json.dumps(request, ensure_ascii=dice.random() < 0.5, separators=dice.choice([(",", ":"), (", ", ": ")]))
+    found = bytearray(text.encode())
+    if dice.random() < 0.4:
+        for _ in range(dice.randrange(1, 4)):
+            at = dice.randrange(len(found) + 1)
+            piece = dice.choice([b"", b"\x00", b"\xff", b" ", b"\t", b"E", b"-", b"_", b"[", b"}", b'"', b"\\ud800", b"1", b"\\"])
+            found[at : at + dice.randrange(3)] = piece
+    return bytes(found)
+
+
 def compare_requests(cases, met):
     """Sends (request, what the delegate answers) to both; also what the delegates were called with must be the same."""
     their, our = Pair.get()
@@ -256,6 +322,28 @@ if not OLD:
                 cases.append((bytes.fromhex(case["request_frames_hex"][0]), {"result": 100}))
         compare_requests(cases, met)
         assert "C02" in met, met
+
+    @checks.check("400 requests made by chance, by the same rules", 90)
+    def by_chance(met):
+        their, our = Pair.get()
+        their.answer(result=100)
+        our.answer(result=100)
+        dice = random.Random(20260101)
+        different = 0
+        for _ in range(400):
+            request = chance_request(dice)
+            their_bytes, our_bytes = their.raw(request), our.raw(request)
+            if their_bytes == our_bytes:
+                continue
+            different += 1
+            their_reply, our_reply = json.loads(their_bytes), json.loads(our_bytes)
+            message = our_reply["errorMessage"]
+            assert bool(message) == unusable(our_reply), f"request {request!r}: our reply is {our_reply}"
+            replies = [{**our_reply, "errorMessage": None}, their_reply]
+            expected = [expected_reply(request, False), expected_reply(request, True)]
+            same(replies, expected, f"request {request!r}: our reply and theirs")
+            met |= {"C02"} if message else {"C01"} if our_reply["command"] == 0 else {"C08"} if "\ufffd" in str(our_reply) else {"C07"}
+        assert 0 < different < 400, f"{different} of 400 differ"
 
     @checks.check("over the limits of size and depth ours refuses, and lives")
     def limits(met):
