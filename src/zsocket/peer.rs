@@ -12,7 +12,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -20,6 +20,7 @@ use rustix::net::{Shutdown, getpeername, getsockname, shutdown};
 
 use crate::zsocket::endpoint::Endpoint;
 use crate::zsocket::frame::Frame;
+use crate::zsocket::raw;
 use crate::zsocket::shared_keyring::{ChangeSubscription, SharedKeyRing};
 
 /// Remembers which connection belongs to which user, and ends those of a user.
@@ -90,7 +91,7 @@ impl PeerTable {
             if peer.user != name {
                 return true;
             }
-            if let Some(pinned) = pin(*descriptor)
+            if let Some(pinned) = raw::pin(*descriptor)
                 && addresses(&pinned) == Some(peer.addresses)
             {
                 end(&pinned);
@@ -139,14 +140,14 @@ impl PeerTable {
     pub fn connection_count(&self) -> usize {
         let mut state = self.state.lock();
         state.peers.retain(|descriptor, peer| {
-            pin(*descriptor).and_then(|pinned| addresses(&pinned)) == Some(peer.addresses)
+            raw::pin(*descriptor).and_then(|pinned| addresses(&pinned)) == Some(peer.addresses)
         });
         state.peers.len()
     }
 
     fn connection_of(&self, frame: &Frame) -> Option<(RawFd, OwnedFd, Addresses)> {
         let descriptor = frame.c_property(c"__fd")?.parse().ok()?;
-        let pinned = pin(descriptor)?;
+        let pinned = raw::pin(descriptor)?;
         let addresses = addresses(&pinned)?;
         // One that was closed before its message was read may be anything by now.
         self.ports
@@ -191,19 +192,6 @@ fn addresses(socket: &OwnedFd) -> Option<Addresses> {
 fn end(socket: &OwnedFd) {
     // It may have ended by itself, which is as good.
     let _ = shutdown(socket, Shutdown::Both);
-}
-
-/// A duplicate of a descriptor of libzmq, which nobody can close or reuse while it is looked at.
-#[allow(unsafe_code)]
-fn pin(descriptor: RawFd) -> Option<OwnedFd> {
-    if descriptor < 0 {
-        return None;
-    }
-    // SAFETY: the descriptor is not negative, and it is borrowed for the one call that duplicates
-    // it. If libzmq has closed it, the call fails or duplicates another open file of this process:
-    // neither reads, writes nor closes it.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
-    rustix::io::fcntl_dupfd_cloexec(borrowed, 0).ok()
 }
 
 #[cfg(test)]
@@ -255,10 +243,10 @@ mod tests {
 
     #[test]
     fn closed_and_foreign_descriptors_are_left_alone() {
-        assert!(pin(-1).is_none());
-        assert!(pin(1 << 29).is_none());
+        assert!(raw::pin(-1).is_none());
+        assert!(raw::pin(1 << 29).is_none());
         let file = tempfile::tempfile().unwrap();
-        assert!(addresses(&pin(file.as_raw_fd()).unwrap()).is_none());
+        assert!(addresses(&raw::pin(file.as_raw_fd()).unwrap()).is_none());
     }
 
     #[test]

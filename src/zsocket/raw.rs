@@ -9,14 +9,15 @@
 //! | message property | it wants the message mutably |
 //! | stop a monitor | it cannot pass "no endpoint" |
 //! | option `ZMQ_ZAP_ENFORCE_DOMAIN` | it does not know it |
+//! | pin a descriptor of a connection | libzmq tells its number, and `std` borrows numbers unsafely only |
 //!
-//! Everything else goes through the crate. Besides the one in `peer`, these are the only unsafe
-//! blocks.
+//! Everything else goes through the crate; all unsafe code of the library is in this file.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::{align_of, size_of};
 use std::ops::Deref;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 
 use zmq_sys::zmq_msg_t;
@@ -223,6 +224,18 @@ fn last_errno() -> Errno {
 
 /// zmq.h; `zmq-sys` 0.11 does not have it.
 const ZMQ_ZAP_ENFORCE_DOMAIN: c_int = 93;
+
+/// A duplicate of a descriptor of libzmq, which nobody can close or reuse while it is looked at.
+pub(super) fn pin(descriptor: RawFd) -> Option<OwnedFd> {
+    if descriptor < 0 {
+        return None;
+    }
+    // SAFETY: the descriptor is not negative, and it is borrowed for the one call that duplicates
+    // it. If libzmq has closed it, the call fails or duplicates another open file of this process:
+    // neither reads, writes nor closes it.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    rustix::io::fcntl_dupfd_cloexec(borrowed, 0).ok()
+}
 
 #[cfg(test)]
 mod tests {
