@@ -125,6 +125,9 @@ def names():
         same(reply["data"], status, "the status")
     same(service.saw(), [400] * 4, "what the delegate saw")
     if OLD:
+        (reply,) = send(service, "400", "--nonce", -5)
+        same(reply["nonce"], 5, "the nonce that was -5")
+        service.saw()
         (reply,) = send(service, "100", code=1)
         same((service.saw(), reply["command"]), ([100], 100), "START_ACQUISITION by its old number")
 

@@ -357,6 +357,12 @@ if not OLD:
             reply = json.loads(our.raw(request))
             assert unusable(reply), reply
             assert word in reply["errorMessage"], reply
+        try:
+            our.raw(b"x" * (2 << 20), seconds=1)
+        except Late:
+            pass
+        else:
+            raise AssertionError("twice the limit is answered")
         assert our.alive(), "ours is dead"
         met.add("C10")
 

@@ -25,6 +25,16 @@ RUNS = [
 LONGEST = 240
 
 
+running = set()
+
+
+def end(group):
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
 def listed_ids(path):
     """Id and kind of each difference of the document."""
     with open(path, encoding="utf-8") as file:
@@ -41,14 +51,13 @@ def run(program, version, args):
     command += ["--environments", args.environments, "--version", version, args.only]
     # A group of its own, so that its services end with it even when it hangs.
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
-    alarm = threading.Timer(LONGEST, os.killpg, [process.pid, signal.SIGKILL])
+    running.add(process.pid)
+    alarm = threading.Timer(LONGEST, end, [process.pid])
     alarm.start()
     output, _ = process.communicate()
     alarm.cancel()
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    end(process.pid)
+    running.discard(process.pid)
     lines = output.splitlines()
     failed = any(line.startswith("FAIL ") for line in lines)
     if process.returncode != (1 if failed else 0):
@@ -85,11 +94,17 @@ def main():
                         met.update(ids.group(1).split())
                     print(line, flush=True)
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("interop: terminated"))
     workers = [threading.Thread(target=work) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    finally:
+        waiting.clear()
+        for group in list(running):
+            end(group)
 
     def judge(name, wrong):
         nonlocal passed, failed
