@@ -1,7 +1,7 @@
 //! Settings from `acqbus.toml`: they become the defaults of the flags, under the environment and the flags themselves.
 //!
 //! A key is the name of a flag. At the top it holds for every verb that has the flag; in a table with the name of a
-//! verb, for that verb only:
+//! verb, for that verb and the verbs below it:
 //!
 //! ```toml
 //! host = "rig-7"
@@ -110,56 +110,57 @@ fn config_in(args: &[OsString]) -> Option<OsString> {
     None
 }
 
+/// A key holds for the command and for all verbs below it, a table for the verb of its name.
 fn with_defaults(mut command: Command, table: &Table) -> Result<Command, Failure> {
     for (key, value) in table {
         command = match value {
             Value::Table(settings) => with_table(command, key, settings)?,
-            _ => with_everywhere(command, key, value)?,
+            _ => with_setting(command, key, value)?,
         };
     }
     Ok(command)
 }
 
 fn with_table(mut command: Command, verb: &str, settings: &Table) -> Result<Command, Failure> {
-    if command.find_subcommand(verb).is_none() {
+    let Some(sub) = command.find_subcommand_mut(verb) else {
         let verbs = command.get_subcommands().map(Command::get_name);
         return Err(unknown("a verb", &format!("[{verb}]"), verb, verbs));
-    }
-    for (key, value) in settings {
-        let text = text_of(key, value)?;
-        let Some(sub) = command.find_subcommand(verb) else {
-            continue;
-        };
-        if !has(sub, key) {
-            return Err(unknown(
-                "a flag",
-                &format!("{key} in [{verb}]"),
-                key,
-                flags(sub),
-            ));
-        }
-        command = command.mut_subcommand(verb, |sub| with_default(sub, key, &text));
-    }
+    };
+    let changed = with_defaults(std::mem::take(sub), settings)
+        .map_err(|failure| failure.while_doing(format!("[{verb}]")))?;
+    *sub = changed;
     Ok(command)
 }
 
-fn with_everywhere(mut command: Command, key: &str, value: &Value) -> Result<Command, Failure> {
+fn with_setting(command: Command, key: &str, value: &Value) -> Result<Command, Failure> {
     let text = text_of(key, value)?;
-    let known = has(&command, key) || command.get_subcommands().any(|sub| has(sub, key));
-    if !known {
-        let all = flags(&command).chain(command.get_subcommands().flat_map(flags));
-        return Err(unknown("a flag", key, key, all));
+    let mut known = Vec::new();
+    all_flags(&command, &mut known);
+    if !known.iter().any(|flag| flag == key) {
+        return Err(unknown(
+            "a flag",
+            key,
+            key,
+            known.iter().map(String::as_str),
+        ));
     }
-    if has(&command, key) {
-        command = with_default(command, key, &text);
+    Ok(everywhere(command, key, &text))
+}
+
+fn everywhere(command: Command, key: &str, text: &[String]) -> Command {
+    let command = if has(&command, key) {
+        with_default(command, key, text)
+    } else {
+        command
+    };
+    command.mut_subcommands(|sub| everywhere(sub, key, text))
+}
+
+fn all_flags(command: &Command, found: &mut Vec<String>) {
+    found.extend(flags(command).map(str::to_owned));
+    for sub in command.get_subcommands() {
+        all_flags(sub, found);
     }
-    Ok(command.mut_subcommands(|sub| {
-        if has(&sub, key) {
-            with_default(sub, key, &text)
-        } else {
-            sub
-        }
-    }))
 }
 
 fn with_default(command: Command, key: &str, text: &[String]) -> Command {
@@ -253,6 +254,7 @@ mod tests {
             )
             .subcommand(Command::new("simulate").arg(host()).arg(flag))
             .subcommand(Command::new("send").arg(host()))
+            .subcommand(Command::new("bench").subcommand(Command::new("rpc").arg(host())))
     }
 
     fn host(settings: &str, args: &[&str]) -> String {
@@ -283,6 +285,20 @@ mod tests {
         let settings = "[simulate]\nhost = 'rig'";
         assert_eq!(host(settings, &["acqbus", "simulate"]), "rig");
         assert_eq!(host(settings, &["acqbus", "send"]), "127.0.0.1");
+    }
+
+    #[test]
+    fn verbs_below_a_verb_are_reached() {
+        for settings in [
+            "host = 'rig'",
+            "[bench]\nhost = 'rig'",
+            "[bench.rpc]\nhost = 'rig'",
+        ] {
+            let command = with_defaults(program(), &settings.parse().unwrap()).unwrap();
+            let matches = command.get_matches_from(["acqbus", "bench", "rpc"]);
+            let rpc = matches.subcommand().unwrap().1.subcommand().unwrap().1;
+            assert_eq!(rpc.get_one::<String>("host").unwrap(), "rig", "{settings}");
+        }
     }
 
     #[test]
