@@ -1,0 +1,168 @@
+//! What holds for every verb: help, settings, completions, manual pages, wrong usage.
+#![cfg(feature = "cli")]
+
+mod cli_support;
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use cli_support::{Done, Program};
+
+const VERBS: &[&str] = &[
+    "simulate",
+    "console",
+    "send",
+    "listen",
+    "bench",
+    "keys",
+    "completions",
+    "man",
+];
+
+#[test]
+fn every_verb_explains_itself_with_an_example() {
+    let program = Program::new();
+    let overview = program.run(&["--help"]).code(0).out;
+    for verb in VERBS {
+        assert!(overview.contains(verb), "{verb}");
+        let help = program.run(&[verb, "--help"]).code(0);
+        assert!(help.out.contains("--json"), "{verb}");
+        let help = if *verb == "bench" {
+            program.run(&["bench", "rpc", "--help"]).code(0)
+        } else {
+            help
+        };
+        assert!(
+            help.out.contains(&format!("  acqbus {verb}")),
+            "{verb} has no example: {}",
+            help.out
+        );
+        assert_eq!(help.err, "", "{verb}");
+    }
+    assert!(overview.contains("130 interrupted"), "{overview}");
+}
+
+#[test]
+fn help_fits_a_narrow_terminal() {
+    let program = Program::new();
+    for verb in VERBS {
+        let mut command = program.command(&[verb, "-h"]);
+        command.env("COLUMNS", "100");
+        for line in Done::of(command).code(0).out.lines() {
+            assert!(line.chars().count() <= 110, "{verb}: {line}");
+        }
+    }
+}
+
+#[test]
+fn version_is_that_of_the_crate() {
+    let done = Program::new().run(&["--version"]).code(0);
+    assert_eq!(done.out, format!("acqbus {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn completions_are_made_for_every_shell() {
+    let program = Program::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let done = program.run(&["completions", shell]).code(0);
+        assert!(
+            done.out.contains("acqbus") && done.out.contains("simulate"),
+            "{shell}"
+        );
+    }
+    program.run(&["completions", "csh"]).code(2);
+}
+
+#[test]
+fn manual_pages_are_made_for_every_verb() {
+    let program = Program::new();
+    assert!(program.run(&["man"]).code(0).out.contains(".TH acqbus 1"));
+    for verb in VERBS {
+        let page = program.run(&["man", verb]).code(0).out;
+        assert!(
+            page.contains(&format!(".TH acqbus-{verb} 1")),
+            "{verb}: {page}"
+        );
+    }
+    program.run(&["man", "nonsense"]).code(2);
+}
+
+#[test]
+fn wrong_usage_gives_2_and_nothing_on_standard_output() {
+    let program = Program::new();
+    for args in [&["sned"][..], &["send", "--nonsense"], &["--json"], &[]] {
+        let done = program.run(args).code(2);
+        assert_eq!(done.out, "", "{args:?}");
+        assert!(!done.err.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_used_are_refused() {
+    let program = Program::new();
+    let file = program.home().join("acqbus.toml");
+    for (text, said) in [
+        ("hots = 'rig'", "try: host"),
+        ("[simulat]\nrate = 1", "try: simulate"),
+        ("[simulate]\nrat = 1", "try: rate"),
+        ("host = ", "line 1"),
+        ("\n\nhost 5", "line 3"),
+        ("command-port = 70000", "70000"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let done = program.run(&["send", "GET_STATUS"]).code(2);
+        assert!(done.err.contains(said), "{text}: {}", done.err);
+    }
+    std::fs::remove_file(&file).unwrap();
+    let absent = program
+        .run(&["send", "GET_STATUS", "--config", "absent.toml"])
+        .code(2);
+    assert!(absent.err.contains("absent.toml"), "{}", absent.err);
+}
+
+#[test]
+fn settings_of_the_user_are_found() {
+    let program = Program::new();
+    let folder = program.home().join(".config/acqbus");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(
+        folder.join("acqbus.toml"),
+        "[simulate]\nrate = 0\nduration = 0.2\n",
+    )
+    .unwrap();
+    let args = [
+        "simulate",
+        "--no-input",
+        "--subscriber-port",
+        "0",
+        "--command-port",
+        "0",
+    ];
+    program.run(&args).code(0);
+    // The one here is over the user's own, which is not read then.
+    std::fs::write(
+        program.home().join("acqbus.toml"),
+        "[simulate]\nas = '0.9.7'\nduration = 0.1\n",
+    )
+    .unwrap();
+    let done = program.run(&args).code(0);
+    assert!(done.out.contains("0.9.7"), "{}", done.out);
+}
+
+#[test]
+fn help_into_a_closed_pipe_is_quiet() {
+    let program = Program::new();
+    let mut command = program.command(&["completions", "bash"]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut first)
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stderr.is_empty());
+}
