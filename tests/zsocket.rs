@@ -338,7 +338,7 @@ fn ipv6_loopback_works_where_the_machine_has_it() -> Outcome {
 fn monitor_of_sessions_stays_empty_while_nobody_is_there() -> Result<(), ZsocketError> {
     let context = Context::new()?;
     let vacant = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.local_addr().expect("an address").port()
     };
     let options = SocketOptions::default().reconnect_interval(Duration::from_millis(1));
