@@ -565,7 +565,7 @@ fn reply_has_seven_members_in_order() {
 fn delegate_is_replaced_at_run_time() {
     let service = launch(options());
     let requester = connected(SocketKind::Req, service.command_port());
-    let mut get = || {
+    let get = || {
         let reply = ask(&requester, r#"{"command": 400, "nonce": 3}"#);
         assert_eq!(
             (&reply["nonce"], &reply["command"]),
