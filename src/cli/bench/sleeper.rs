@@ -125,7 +125,11 @@ fn follow(subscription: &Subscription, count: u64) -> Result<Account, Failure> {
     while account.received + account.told < count && news.elapsed() < PATIENCE {
         match subscription.recv_timeout(PATIENCE) {
             Some(Notice::Message(_)) => account.received += 1,
-            Some(Notice::Gap { count, .. }) => account.told += count,
+            Some(Notice::Gap {
+                topic: Topic::EVENT,
+                count,
+                ..
+            }) => account.told += count,
             Some(_) => continue,
             None => break,
         }
