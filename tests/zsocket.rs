@@ -214,6 +214,38 @@ fn wait_tells_which_socket_is_ready() -> Outcome {
     Ok(())
 }
 
+/// A send may take the signal of a message that has just come: a wait that then looked at the descriptor only would sleep.
+#[test]
+fn wait_sees_what_came_while_the_socket_sent() -> Outcome {
+    fn exchange(socket: &Socket) -> Result<u64, ZsocketError> {
+        let mut frame = Frame::new();
+        let mut received = 0;
+        for sent in 1..=2_000 {
+            socket.send_bytes(b"x", false)?;
+            while received < sent {
+                let ready = wait(&[socket], None, Some(Instant::now() + LIMIT))?;
+                if ready.timed_out() {
+                    return Ok(received);
+                }
+                // Empty on every other round only, so that waits begin in either state.
+                while socket.try_recv_into(&mut frame)? {
+                    received += 1;
+                    if received % 2 == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(received)
+    }
+    let context = Context::new()?;
+    let (bound, connected) = pair(&context, SocketKind::Dealer, SocketKind::Dealer)?;
+    let other = thread::spawn(move || exchange(&bound));
+    assert_eq!(exchange(&connected)?, 2_000);
+    assert_eq!(other.join().unwrap()?, 2_000);
+    Ok(())
+}
+
 #[test]
 fn another_thread_wakes_a_wait() -> Outcome {
     let context = Context::new()?;

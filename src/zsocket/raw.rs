@@ -7,6 +7,7 @@
 //! | send | it drops the message when the queue is full or a signal interrupts |
 //! | message from a vector | it frees the vector with the wrong size |
 //! | message property | it wants the message mutably |
+//! | descriptor | it gives a bare number |
 //! | stop a monitor | it cannot pass "no endpoint" |
 //! | option `ZMQ_ZAP_ENFORCE_DOMAIN` | it does not know it |
 //! | pin a descriptor of a connection | libzmq tells its number, and `std` borrows numbers unsafely only |
@@ -120,6 +121,14 @@ impl RawSocket {
     pub(super) fn disconnect(&self, endpoint: &CStr) -> Result<(), Errno> {
         // SAFETY: the socket is open, the text ends with a zero.
         check(unsafe { zmq_sys::zmq_disconnect(self.pointer.as_ptr(), endpoint.as_ptr()) })
+    }
+
+    /// What becomes readable when libzmq has something to say to the owner of the socket: not only messages.
+    pub(super) fn descriptor(&self) -> Result<BorrowedFd<'_>, Errno> {
+        let descriptor = self.socket.get_fd()?;
+        // SAFETY: zmq_getsockopt(3), ZMQ_FD: the descriptor belongs to the socket, which is open as long as the
+        // borrow of this value lasts.
+        Ok(unsafe { BorrowedFd::borrow_raw(descriptor) })
     }
 
     pub(super) fn stop_monitor(&self) -> Result<(), Errno> {

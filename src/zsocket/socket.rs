@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use crate::zsocket::context::Context;
@@ -76,6 +77,8 @@ pub struct Socket {
     raw: RawSocket,
     monitor: OnceCell<Box<Monitor>>,
     more: Cell<bool>,
+    /// The last look found nothing, and nothing has been done since that could have taken a signal.
+    drained: Cell<bool>,
     kind: SocketKind,
     ipv6: bool,
     context: Context,
@@ -107,6 +110,7 @@ impl Socket {
             raw,
             monitor: OnceCell::new(),
             more: Cell::new(false),
+            drained: Cell::new(false),
             kind,
             ipv6: options.ipv6,
             context: context.clone(),
@@ -169,6 +173,7 @@ impl Socket {
     /// # Errors
     /// [`ZsocketError::Other`] if this is not a [`SocketKind::Sub`].
     pub fn subscribe(&self, prefix: &[u8]) -> Result<(), ZsocketError> {
+        self.drained.set(false);
         retry(|| self.raw.set_subscribe(prefix))
             .map_err(|error| ZsocketError::from_errno("subscribe", error))
     }
@@ -178,6 +183,7 @@ impl Socket {
     /// # Errors
     /// [`ZsocketError::Other`] if this is not a [`SocketKind::Sub`].
     pub fn unsubscribe(&self, prefix: &[u8]) -> Result<(), ZsocketError> {
+        self.drained.set(false);
         retry(|| self.raw.set_unsubscribe(prefix))
             .map_err(|error| ZsocketError::from_errno("unsubscribe", error))
     }
@@ -194,6 +200,7 @@ impl Socket {
     /// [`ZsocketError::HostUnreachable`].
     #[inline]
     pub fn send(&self, mut frame: Frame, more: bool) -> Result<(), ZsocketError> {
+        self.drained.set(false);
         match self.raw.send(frame.message_mut(), send_flags(more)) {
             Ok(()) => Ok(()),
             Err(errno) => self.send_again(frame, send_flags(more), errno),
@@ -207,6 +214,7 @@ impl Socket {
     /// [`Socket::send`].
     #[inline]
     pub fn try_send(&self, mut frame: Frame, more: bool) -> Result<(), TrySendError> {
+        self.drained.set(false);
         loop {
             match self
                 .raw
@@ -246,6 +254,7 @@ impl Socket {
     /// [`ZsocketError::Terminated`], [`ZsocketError::WrongState`].
     #[inline]
     pub fn recv_into(&self, frame: &mut Frame) -> Result<bool, ZsocketError> {
+        self.drained.set(false);
         match self.raw.recv(frame.message_mut(), 0) {
             Ok(()) => {
                 self.more.set(frame.message().get_more());
@@ -261,7 +270,10 @@ impl Socket {
     /// As [`Socket::recv_into`].
     #[inline]
     pub fn try_recv_into(&self, frame: &mut Frame) -> Result<bool, ZsocketError> {
-        match retry(|| self.raw.recv(frame.message_mut(), zmq::DONTWAIT)) {
+        let received = retry(|| self.raw.recv(frame.message_mut(), zmq::DONTWAIT));
+        self.drained
+            .set(matches!(received, Err(zmq::Error::EAGAIN)));
+        match received {
             Ok(()) => {
                 self.more.set(frame.message().get_more());
                 Ok(true)
@@ -342,9 +354,7 @@ impl Socket {
     /// # Errors
     /// [`ZsocketError::Terminated`].
     pub fn readable(&self) -> Result<bool, ZsocketError> {
-        retry(|| self.raw.get_events())
-            .map(|events| events.contains(zmq::POLLIN))
-            .map_err(|error| ZsocketError::from_errno("asking for events", error))
+        Ok(self.events()?.contains(zmq::POLLIN))
     }
 
     /// Whether a send would find room now; a PUB socket always has room.
@@ -352,9 +362,7 @@ impl Socket {
     /// # Errors
     /// [`ZsocketError::Terminated`].
     pub fn writable(&self) -> Result<bool, ZsocketError> {
-        retry(|| self.raw.get_events())
-            .map(|events| events.contains(zmq::POLLOUT))
-            .map_err(|error| ZsocketError::from_errno("asking for events", error))
+        Ok(self.events()?.contains(zmq::POLLOUT))
     }
 
     /// What happens to the socket's connections, from the first call of this on.
@@ -387,8 +395,24 @@ impl Socket {
         Ok(self.monitor.get_or_init(|| Box::new(monitor)))
     }
 
-    pub(super) fn raw(&self) -> &RawSocket {
-        &self.raw
+    /// Whether nothing is there to receive, so that what comes will show on the descriptor.
+    ///
+    /// A call that does not look for messages may take the signal of one that has arrived.
+    pub(super) fn is_drained(&self) -> bool {
+        self.drained.get()
+    }
+
+    /// The descriptor to block on; it belongs to the socket.
+    pub(super) fn descriptor(&self) -> Result<BorrowedFd<'_>, ZsocketError> {
+        let descriptor = self.raw.descriptor();
+        descriptor.map_err(|errno| ZsocketError::from_errno("asking for the descriptor", errno))
+    }
+
+    fn events(&self) -> Result<zmq::PollEvents, ZsocketError> {
+        let events = retry(|| self.raw.get_events())
+            .map_err(|error| ZsocketError::from_errno("asking for events", error))?;
+        self.drained.set(!events.contains(zmq::POLLIN));
+        Ok(events)
     }
 
     fn attach(
@@ -397,6 +421,7 @@ impl Socket {
         endpoint: &Endpoint,
         mut call: impl FnMut(&std::ffi::CStr) -> Result<(), Errno>,
     ) -> Result<(), ZsocketError> {
+        self.drained.set(false);
         let text = endpoint.to_c_string();
         let widen = endpoint.is_ipv6() && !self.ipv6;
         if widen {
@@ -490,6 +515,7 @@ impl Socket {
         events: zmq::PollEvents,
         deadline: Option<Instant>,
     ) -> Result<(), ZsocketError> {
+        self.drained.set(false);
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             match self.raw.poll(events, i64::from(millis(left))) {

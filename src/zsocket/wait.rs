@@ -1,12 +1,14 @@
 //! Waiting for sockets, for another thread and for a moment, all at once.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-use crate::zsocket::error::{ZsocketError, millis};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::zsocket::error::ZsocketError;
 use crate::zsocket::socket::Socket;
 
 /// Wakes the thread that waits with the other half; clones wake the same one.
@@ -106,6 +108,11 @@ impl WakeReceiver {
         self.shared.pending.swap(false, Ordering::AcqRel);
     }
 
+    /// Whether a wake was not taken yet; its byte may still be on the way to the descriptor.
+    fn is_pending(&self) -> bool {
+        self.shared.pending.load(Ordering::Acquire)
+    }
+
     #[cfg(target_os = "linux")]
     fn descriptor(&self) -> &OwnedFd {
         &self.shared.sender
@@ -181,51 +188,83 @@ pub fn wait(
             operation: "waiting for more than 64 sockets",
         });
     }
+    let mut ready = Ready::default();
+    for (index, socket) in sockets.iter().enumerate() {
+        // What a socket has received does not show on its descriptor any more.
+        if !socket.is_drained() && socket.readable()? {
+            ready.sockets |= 1 << index;
+        }
+    }
+    if ready.any_socket() {
+        ready.woken = wake.is_some_and(WakeReceiver::is_pending);
+        return Ok(ready);
+    }
     let count = sockets.len() + usize::from(wake.is_some());
-    let item = |index: usize| match (sockets.get(index), wake) {
-        (Some(socket), _) => socket.raw().as_poll_item(zmq::POLLIN),
-        (None, Some(wake)) => zmq::PollItem::from_fd(wake.descriptor().as_raw_fd(), zmq::POLLIN),
-        // Beyond `count`, so never polled.
-        (None, None) => zmq::PollItem::from_fd(-1, zmq::PollEvents::empty()),
-    };
-    if count <= INLINE_ITEMS {
-        let mut items: [zmq::PollItem<'_>; INLINE_ITEMS] = std::array::from_fn(item);
-        poll(&mut items[..count], sockets.len(), deadline)
-    } else {
-        let mut items: Vec<zmq::PollItem<'_>> = (0..count).map(item).collect();
-        poll(&mut items, sockets.len(), deadline)
+    let mut items = descriptors(sockets, wake)
+        .map(|descriptor| Ok(PollFd::from_borrowed_fd(descriptor?, PollFlags::IN)));
+    match items.next().transpose()? {
+        Some(first) if count <= INLINE_ITEMS => {
+            // Those beyond `count` are not polled.
+            let mut inline: [_; INLINE_ITEMS] = std::array::from_fn(|_| first.clone());
+            for (place, item) in inline.iter_mut().skip(1).zip(items) {
+                *place = item?;
+            }
+            block(&mut inline[..count], sockets, deadline)
+        }
+        first => {
+            let all = first.into_iter().map(Ok).chain(items);
+            let mut all = all.collect::<Result<Vec<_>, ZsocketError>>()?;
+            block(&mut all, sockets, deadline)
+        }
     }
 }
 
-fn poll(
-    items: &mut [zmq::PollItem<'_>],
-    socket_count: usize,
+fn descriptors<'a>(
+    sockets: &'a [&'a Socket],
+    wake: Option<&'a WakeReceiver>,
+) -> impl Iterator<Item = Result<BorrowedFd<'a>, ZsocketError>> {
+    let of_sockets = sockets.iter().map(|socket| socket.descriptor());
+    of_sockets.chain(wake.map(|wake| Ok(wake.descriptor().as_fd())))
+}
+
+/// Blocks on drained sockets: their descriptors show when libzmq has something to say to them.
+///
+/// One system call where `zmq_poll` makes three, which is a part of what a command and an event take.
+fn block(
+    items: &mut [PollFd<'_>],
+    sockets: &[&Socket],
     deadline: Option<Instant>,
 ) -> Result<Ready, ZsocketError> {
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        match zmq::poll(items, i64::from(millis(left))) {
-            // The longest wait in one call is 24 days: then go on.
-            Ok(0) if left.is_some_and(|left| left.as_millis() < i32::MAX as u128) => {
-                return Ok(Ready::default());
+        let timeout = left.map(|left| Timespec::try_from(left.min(LONGEST)).unwrap_or_default());
+        match poll(items, timeout.as_ref()) {
+            Ok(0) if left.is_some_and(|left| left <= LONGEST) => return Ok(Ready::default()),
+            Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+            Ok(_) => {}
+            Err(errno) => {
+                return Err(ZsocketError::Other {
+                    operation: "wait",
+                    source: errno.into(),
+                });
             }
-            Ok(0) | Err(zmq::Error::EINTR) => {}
-            Ok(_) => break,
-            Err(error) => return Err(ZsocketError::from_errno("wait", error)),
+        }
+        let mut ready = Ready::default();
+        for (index, item) in items.iter().enumerate() {
+            if item.revents().is_empty() {
+                continue;
+            }
+            match sockets.get(index) {
+                // It may have been something else than a message, as a peer that came or went.
+                Some(socket) if socket.readable()? => ready.sockets |= 1 << index,
+                Some(_) => {}
+                None => ready.woken = true,
+            }
+        }
+        if !ready.timed_out() {
+            return Ok(ready);
         }
     }
-    let mut ready = Ready::default();
-    for (index, item) in items.iter().enumerate() {
-        if item.get_revents().is_empty() {
-            continue;
-        }
-        if index < socket_count {
-            ready.sockets |= 1 << index;
-        } else {
-            ready.woken = true;
-        }
-    }
-    Ok(ready)
 }
 
 struct Shared {
@@ -235,6 +274,9 @@ struct Shared {
 
 const MAX_SOCKETS: usize = 64;
 const INLINE_ITEMS: usize = 4;
+
+/// The longest wait of one system call; a longer one goes on with another.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 #[cfg(test)]
 mod tests {
