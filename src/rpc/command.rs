@@ -7,6 +7,7 @@ use crate::rpc::dialect::Dialect;
 
 /// What a client asks of the service.
 ///
+/// Section 4.2 of `docs/wire.md` lists the numbers.
 /// The variants are those of auto-trainer-api 0.12.0; a number that is none of them arrives as
 /// [`ApiCommand::UserDefined`], as there.
 #[non_exhaustive]

@@ -6,6 +6,7 @@ use crate::rpc::json;
 
 /// How the bodies of a service are written.
 ///
+/// Section 2.1 of `docs/wire.md` shows both.
 /// Clients read both without being told; a service writes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Dialect {

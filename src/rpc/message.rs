@@ -189,6 +189,7 @@ impl Heartbeat {
 
 /// Adds `epoch` and `sequence` as the last members of a body that is an object (*ours*).
 ///
+/// Section 7 of `docs/wire.md` says what they are for.
 /// In the string dialect the body is a JSON string already and the members go inside. A body that does not end as an
 /// object of the dialect stays as it is.
 ///

@@ -160,7 +160,7 @@ impl<E: Error> From<Result<Self, E>> for CommandResponse {
 
 /// Appends the reply to a command, exactly as auto-trainer-api 0.12.0 writes it.
 ///
-/// Command and nonce are those of the request. Data that could not be written become null, with error kind 1, error
+/// Section 4.3 of `docs/wire.md` lists the members. Command and nonce are those of the request. Data that could not be written become null, with error kind 1, error
 /// code 0 and a fixed text in place of the delegate's own; the result stays. In the string dialect the text is compact.
 pub fn encode_reply(
     nonce: &Nonce,
@@ -183,7 +183,8 @@ pub fn encode_reply(
 
 /// Appends the reply to a request that cannot be used.
 ///
-/// It is that of auto-trainer-api 0.12.0, with what was wrong as its error text (*ours*; section 4.4 of `docs/wire.md`). Nonce, command and result are 0, since the request told none.
+/// It is that of auto-trainer-api 0.12.0, with what was wrong as its error text (*ours*; section 4.4 of
+/// `docs/wire.md`). Nonce, command and result are 0, since the request told none.
 pub fn encode_unusable_reply(message: &str, dialect: Dialect, out: &mut Vec<u8>) {
     let response = CommandResponse::unrecognized().with_error_message(message);
     encode_reply(&Nonce::from(0), ApiCommand::None, &response, dialect, out);

@@ -7,7 +7,7 @@ use crate::wire::DecodeError;
 
 /// What a published message is about: a number, of which six have names.
 ///
-/// On the wire it is 4 bytes, little-endian (as auto-trainer-api 0.12.0). Any number is legal; subscriptions
+/// On the wire it is 4 bytes, little-endian (section 1.1 of `docs/wire.md`). Any number is legal; subscriptions
 /// are prefixes of these bytes, so [`Topic::ANY`] is an ordinary topic and does not select the others.
 ///
 /// # Examples

@@ -7,7 +7,7 @@ use crate::rpc::{Message, Topic};
 
 use super::Notice;
 
-/// Gaps, restarts and silence, from messages and a clock; no socket.
+/// Gaps, restarts and silence, from messages and a clock; no socket. The rules are those of section 7.2 of `docs/wire.md`.
 ///
 /// The first heartbeat (ours go out when a subscriber arrives) tells where each topic stands; from there on every number must
 /// follow. After a restart the numbers begin at 1 again, so what was published before the subscriber was back is a gap too.
