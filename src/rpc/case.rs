@@ -1,7 +1,7 @@
 //! Rewriting of keys between `snake_case` and `camelCase`.
 //!
-//! The rules are those that the peers use (pyhumps 3.8.0; section 3 of `docs/wire.md`), with all their corners: a client of theirs finds
-//! a member under the very name that it expects. Values are never rewritten.
+//! The rules are those that the peers use (pyhumps 3.8.0; section 3 of `docs/wire.md`), with all their corners: a
+//! client of theirs finds a member under the very name that it expects. Values are never rewritten.
 
 use std::borrow::Cow;
 

@@ -33,8 +33,8 @@ pub(crate) struct Deferred {
 
 /// A command that was answered as pending and still owes its result.
 ///
-/// It can go to another thread. [`complete`](Self::complete) or [`finish`](Self::finish) publishes COMMAND_RESULT under the nonce of
-/// the request, once; dropped unfinished, it publishes FAILED, so that no client waits for ever. With a
+/// It can go to another thread. [`complete`](Self::complete) or [`finish`](Self::finish) publishes COMMAND_RESULT under
+/// the nonce of the request, once; dropped unfinished, it publishes FAILED, so that no client waits for ever. With a
 /// [deadline](Self::with_deadline) it does so by itself, even while its owner is stuck.
 ///
 /// ```

@@ -10,8 +10,9 @@ use crate::time;
 
 /// One event, generic over its context.
 ///
-/// The context is a typed one of [`context`](crate::rpc::context), any serialisable value, or, read from the wire, a JSON [`Value`].
-/// The members stand on the wire in the order in which they stand here. Source: auto-trainer-api, section 6 of `docs/wire.md`.
+/// The context is a typed one of [`context`](crate::rpc::context), any serialisable value, or, read from the wire, a
+/// JSON [`Value`]. The members stand on the wire in the order in which they stand here. Source: auto-trainer-api,
+/// section 6 of `docs/wire.md`.
 ///
 /// ```
 /// use acqbus::rpc::{Event, EventKind};

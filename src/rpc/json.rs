@@ -127,8 +127,9 @@ pub fn check_depth(text: &[u8], limit: usize) -> Result<(), DecodeError> {
 
 /// Parses JSON text (RFC 8259, UTF-8) that nests at most `depth_limit` levels.
 ///
-/// A limit above [`DEPTH_CEILING`] counts as that. The depth is checked before anything is built. Numbers keep their digits. Of members with the same key the last
-/// one counts, at the place of the first. A lone surrogate, which Rust's strings cannot hold, becomes U+FFFD (*ours*).
+/// A limit above [`DEPTH_CEILING`] counts as that. The depth is checked before anything is built. Numbers keep their
+/// digits. Of members with the same key the last one counts, at the place of the first. A lone surrogate, which Rust's
+/// strings cannot hold, becomes U+FFFD (*ours*).
 ///
 /// # Errors
 /// [`DecodeError::Empty`], [`DecodeError::ByteOrderMark`], [`DecodeError::Utf8`], [`DecodeError::Depth`],

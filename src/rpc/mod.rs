@@ -15,8 +15,8 @@
 //! | both | [`Topic`], [`ApiCommand`], [`CommandResult`], [`EventKind`], [`context`], [`status`], [`values`], [`RpcError`] |
 //! | whoever speaks the wire himself | [`Message`], [`decode_request`], [`encode_reply`], [`answer`], [`json`], [`case`], [`Dialect`] |
 //!
-//! The wire, with what is ours marked, is written down in `docs/wire.md`. Rooms: `service` and `client` own sockets and threads; all other
-//! files are bytes and values, without either.
+//! The wire, with what is ours marked, is written down in `docs/wire.md`. Rooms: `service` and `client` own sockets and
+//! threads; all other files are bytes and values, without either.
 
 pub mod answer;
 pub mod case;

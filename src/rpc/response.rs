@@ -160,8 +160,9 @@ impl<E: Error> From<Result<Self, E>> for CommandResponse {
 
 /// Appends the reply to a command, exactly as auto-trainer-api 0.12.0 writes it.
 ///
-/// Section 4.3 of `docs/wire.md` lists the members. Command and nonce are those of the request. Data that could not be written become null, with error kind 1, error
-/// code 0 and a fixed text in place of the delegate's own; the result stays. In the string dialect the text is compact.
+/// Section 4.3 of `docs/wire.md` lists the members. Command and nonce are those of the request. Data that could not be
+/// written become null, with error kind 1, error code 0 and a fixed text in place of the delegate's own; the result
+/// stays. In the string dialect the text is compact.
 pub fn encode_reply(
     nonce: &Nonce,
     command: ApiCommand,

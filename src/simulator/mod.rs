@@ -254,7 +254,8 @@ impl Simulator {
 
     /// Stops the rig.
     ///
-    /// Commands that are pending fail, a blocking one ends early. A second call does nothing. Blocks until the service has delivered what is queued, within its linger, and all threads have ended.
+    /// Commands that are pending fail, a blocking one ends early. A second call does nothing. Blocks until the service
+    /// has delivered what is queued, within its linger, and all threads have ended.
     pub fn stop(&self) {
         // Refused when the thread has ended by itself.
         let _ = self.orders.send(Order::Stop);

@@ -204,8 +204,8 @@ impl RemoteClient {
 
     /// Follows topics (none for all), over a socket and a thread of its own.
     ///
-    /// Returns before the service is connected; [`Notice::Connected`](crate::rpc::Notice::Connected) says when it is. Heartbeats are
-    /// followed in any case, and handed on only if asked for.
+    /// Returns before the service is connected; [`Notice::Connected`](crate::rpc::Notice::Connected) says when it is.
+    /// Heartbeats are followed in any case, and handed on only if asked for.
     ///
     /// # Errors
     /// [`RpcError::Socket`] or [`RpcError::Thread`] when the system gives none.

@@ -64,8 +64,8 @@ pub enum Notice {
 /// A running subscription: a queue of [`Notice`]s filled by its own thread, `acqbus-subscriber`.
 ///
 /// Dropping it ends the subscription. It works across restarts of the service. The queue is bounded
-/// ([`ClientOptions::notice_capacity`](crate::rpc::ClientOptions::notice_capacity)): behind a full one the thread stops reading, and
-/// what the service then has to drop arrives here as [`Notice::Gap`].
+/// ([`ClientOptions::notice_capacity`](crate::rpc::ClientOptions::notice_capacity)): behind a full one the thread stops
+/// reading, and what the service then has to drop arrives here as [`Notice::Gap`].
 ///
 /// ```
 /// use acqbus::rpc::{ClientOptions, Event, EventKind, Notice, RemoteClient, RpcOptions, RpcService, Topic};

@@ -144,7 +144,8 @@ impl RpcService {
 
     /// Stops the service for good.
     ///
-    /// No more commands are taken, pending ones fail, and what is queued is delivered within the linger. Blocks until the delegate's current call, the linger and both threads have ended. Called by the delegate itself, it does not
+    /// No more commands are taken, pending ones fail, and what is queued is delivered within the linger. Blocks until
+    /// the delegate's current call, the linger and both threads have ended. Called by the delegate itself, it does not
     /// wait for that call. A second call does nothing.
     pub fn stop(&self) {
         let state = std::mem::replace(&mut *self.state.lock(), State::Stopped);

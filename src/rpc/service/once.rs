@@ -8,7 +8,8 @@ use crate::rpc::CommandResponse;
 
 /// Answers given to requests that say who asks, by asker and nonce.
 ///
-/// Section 4.7 of `docs/wire.md`. A client that lost a reply asks again with the same bytes and gets the stored answer; no command runs twice for it. *Ours.*
+/// Section 4.7 of `docs/wire.md`. A client that lost a reply asks again with the same bytes and gets the stored answer;
+/// no command runs twice for it. *Ours.*
 #[derive(Debug)]
 pub(crate) struct OnceWindow {
     entries: usize,

@@ -20,8 +20,8 @@ pub struct RpcOptions {
     pub version: String,
     /// Time between heartbeats, from 1 ms to a year; others are taken as the nearest of these. Defaults to 5 s.
     pub heartbeat_interval: Duration,
-    /// TCP port of the publisher; 0 takes any free one, which [`RpcService::subscriber_port`](crate::rpc::RpcService::subscriber_port)
-    /// then tells. Defaults to 5556.
+    /// TCP port of the publisher; 0 takes any free one, which
+    /// [`RpcService::subscriber_port`](crate::rpc::RpcService::subscriber_port) then tells. Defaults to 5556.
     pub subscriber_port: u16,
     /// TCP port of the commands; 0 takes any free one. Defaults to 5557.
     pub command_port: u16,

@@ -68,7 +68,8 @@ impl Publisher {
 
     /// Publishes any serialisable map as an event.
     ///
-    /// The rules are those of [`send_event`](Self::send_event); the member `kind` tells an emergency, by its value (`101.0` is one).
+    /// The rules are those of [`send_event`](Self::send_event); the member `kind` tells an emergency, by its value
+    /// (`101.0` is one).
     ///
     /// # Errors
     /// As [`send_event`](Self::send_event).
