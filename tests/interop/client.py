@@ -125,11 +125,18 @@ def names():
         same(reply["data"], status, "the status")
     same(service.saw(), [400] * 4, "what the delegate saw")
     if OLD:
-        (reply,) = send(service, "400", "--nonce", -5)
-        same(reply["nonce"], 5, "the nonce that was -5")
+        # The old service drops the sign: a reply under another nonce is nobody's.
+        same(send(service, "400", "--nonce", -5, code=6), [], "what send prints")
         service.saw()
         (reply,) = send(service, "100", code=1)
         same((service.saw(), reply["command"]), ([100], 100), "START_ACQUISITION by its old number")
+
+
+@checks.check("any reply to NONE is taken, also one without the nonce")
+def none():
+    (reply,) = send(Rig.get(), "NONE", "--nonce", 77, code=1)
+    expected = (77, 9999) if OLD else (0, 0)
+    same((reply["nonce"], reply["result"]), expected, "the reply of the reference")
 
 
 @checks.check("with --wait the later result comes too, under the same nonce", 40)
