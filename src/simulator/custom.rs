@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::rpc::{CommandRequest, CommandResponse};
-use crate::simulator::rig::{Action, Answer, BAD_DATA};
+use crate::simulator::answer::{Action, Answer, BAD_DATA};
 
 /// Answers a test command.
 ///

@@ -10,8 +10,8 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::rpc::{
     CommandRequest, CommandRequestDelegate, CommandResponse, CommandResult, Publisher,
 };
+use crate::simulator::answer::Action;
 use crate::simulator::faults::Fate;
-use crate::simulator::rig::Action;
 use crate::simulator::shared::Shared;
 use crate::simulator::worker::{DueResult, Order};
 

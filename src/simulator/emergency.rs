@@ -5,8 +5,8 @@ use crate::rpc::context::emergency::{EmergencyResume, EmergencyStop};
 use crate::rpc::values::{AlarmKind, EmergencyResumeReason, EmergencyStopReason};
 use crate::rpc::{CommandResponse, EventKind};
 use crate::simulator::SimulatedVersion;
+use crate::simulator::answer::{Answer, NOT_STOPPED};
 use crate::simulator::occurrence::Occurrence;
-use crate::simulator::rig::{Answer, NOT_STOPPED};
 
 /// Whether the rig is stopped.
 #[derive(Debug, Clone, Copy, Default)]

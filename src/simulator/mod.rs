@@ -9,12 +9,15 @@
 //! [`Rig`], [`Timeline`] and [`Script`] are pure; [`Simulator`] gives them a service, a clock and a thread.
 
 mod animals;
+mod answer;
 mod custom;
 mod delegate;
 mod emergency;
 mod error;
 mod faults;
+mod happening;
 mod modes;
+mod news;
 mod occurrence;
 mod options;
 mod plant;
@@ -30,13 +33,15 @@ mod timeline;
 mod version;
 mod worker;
 
+pub use answer::{Action, Answer};
 pub use error::SimulatorError;
+pub use happening::Happening;
 pub use occurrence::Occurrence;
 pub use options::SimulatorOptions;
-pub use rig::{Action, Answer, Rig};
+pub use rig::Rig;
 pub use script::{Script, ScriptAction, ScriptStep};
 pub use shared::{Observation, SimulatorStats};
-pub use timeline::{Happening, Timeline, TimelineItem};
+pub use timeline::{Timeline, TimelineItem};
 pub use version::SimulatedVersion;
 
 use std::convert::Infallible;

@@ -8,8 +8,8 @@ use crate::rpc::context::application::ApplicationModeChanged;
 use crate::rpc::context::training::TrainingModeChanged;
 use crate::rpc::status::{ApplicationModeData, TrainingModeData};
 use crate::rpc::values::{ApplicationMode, TrainingMode};
+use crate::simulator::answer::{Answer, BAD_DATA};
 use crate::simulator::occurrence::Occurrence;
-use crate::simulator::rig::{Answer, BAD_DATA};
 
 /// The two modes.
 ///

@@ -1,6 +1,7 @@
 //! What happens at the simulated rig, before it is stamped with a time and published.
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::rpc::{EventContext, EventKind};
@@ -44,5 +45,10 @@ impl Occurrence {
             kind: kind.into(),
             context: serde_json::to_value(context).ok(),
         }
+    }
+
+    /// The context as the type that the kind should carry; `None` for one made by hand in another shape.
+    pub(crate) fn read<C: DeserializeOwned>(&self) -> Option<C> {
+        C::deserialize(self.context.as_ref()?).ok()
     }
 }

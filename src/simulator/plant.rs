@@ -1,25 +1,18 @@
 //! The devices, alarms, detectors and counts of a rig, and how what happens changes them.
 
-use serde::de::DeserializeOwned;
-
 use crate::rpc::EventKind;
-use crate::rpc::context::application::{
-    ApplicationModeChanged, ProjectChanged, ProjectTrialChanged,
-};
+use crate::rpc::context::SessionTrial;
+use crate::rpc::context::application::{ProjectChanged, ProjectTrialChanged};
 use crate::rpc::context::counts::CountChange;
 use crate::rpc::context::head_fixation::{Baseline, Intensity};
-use crate::rpc::context::training::TrainingModeChanged;
-use crate::rpc::context::{Enabled, SessionTrial};
-use crate::rpc::kind_0_9_7::EventKind097;
 use crate::rpc::status::{
     AlarmStatus, AnimalStatus, BehaviorStatus, Configuration, DetectorStatus, PelletDeviceStatus,
     ProjectStatus, ReachStatus, SystemStatus, TunnelDeviceStatus,
 };
 use crate::rpc::values::{AlarmKind, DetectorKind};
-use crate::simulator::SimulatedVersion;
+use crate::simulator::modes::Modes;
 use crate::simulator::occurrence::Occurrence;
-use crate::simulator::rig::Rig;
-use crate::simulator::settings::Setting;
+use crate::simulator::settings::{Setting, Settings};
 
 /// What a status reports beside modes, settings and animals.
 #[derive(Debug, Clone)]
@@ -81,11 +74,51 @@ impl Plant {
             .collect()
     }
 
+    /// The answer to GET_STATUS of 0.12.0, with what the rest of the rig adds to it.
+    pub(crate) fn status(
+        &self,
+        modes: &Modes,
+        settings: &Settings,
+        animal: Option<AnimalStatus>,
+    ) -> SystemStatus {
+        let setting = |setting| Some(settings.is_on(setting));
+        SystemStatus {
+            application_mode: modes.application,
+            training_mode: modes.training,
+            animal,
+            project: self.project.clone(),
+            alarms: self.alarms.clone(),
+            detectors: self.detectors.clone(),
+            pellet_device: PelletDeviceStatus {
+                is_home_on_excessive_drift_enabled: setting(Setting::HomeOnExcessiveDrift),
+                is_tunnel_sweep_enabled: setting(Setting::TunnelSweep),
+                ..self.pellet
+            },
+            tunnel_device: self.tunnel,
+            behavior: BehaviorStatus {
+                baseline_magnet_intensity: self.baseline,
+                reaches: self.reaches,
+                is_live_analysis_enabled: setting(Setting::LiveAnalysis),
+                is_pellet_delivery_enabled: setting(Setting::PelletDelivery),
+                is_pellet_cover_enabled: setting(Setting::PelletCover),
+                is_intertrial_pellet_shift_enabled: setting(Setting::IntertrialPelletShift),
+                is_triangle_pellet_distance_detection_enabled: setting(
+                    Setting::TrianglePelletDistanceDetection,
+                ),
+                is_auto_close_gate_on_intertrial_enabled: setting(
+                    Setting::AutoCloseGateOnIntertrial,
+                ),
+                is_auto_clamp_enabled: setting(Setting::AutoClamp),
+                is_batch_trials_enabled: setting(Setting::BatchTrials),
+            },
+        }
+    }
+
     /// Takes over what an occurrence says about devices, counts and project.
-    fn follow(&mut self, occurrence: &Occurrence) -> Option<()> {
+    pub(crate) fn follow(&mut self, occurrence: &Occurrence) -> Option<()> {
         match occurrence.kind {
             EventKind::ProjectChanged => {
-                let project: ProjectChanged = read(occurrence)?;
+                let project: ProjectChanged = occurrence.read()?;
                 self.project = ProjectStatus {
                     day_path: format!("{}/{}", project.root, project.day),
                     trial_id: project.trial_id,
@@ -93,20 +126,20 @@ impl Plant {
                 };
             }
             EventKind::ProjectTrialChanged => {
-                let project: ProjectTrialChanged = read(occurrence)?;
+                let project: ProjectTrialChanged = occurrence.read()?;
                 self.project.session_id = project.session_id;
                 self.project.trial_id = project.trial_id;
             }
             EventKind::TrialStarted => {
-                self.project.trial_id = read::<SessionTrial>(occurrence)?.trial_id;
+                self.project.trial_id = occurrence.read::<SessionTrial>()?.trial_id;
             }
             EventKind::SessionEnded => self.project.session_id.clear(),
             EventKind::AlarmChanged => {
-                let alarm: AlarmStatus = read(occurrence)?;
+                let alarm: AlarmStatus = occurrence.read()?;
                 replace(&mut self.alarms, alarm, |alarm| alarm.alarm_id);
             }
             EventKind::DetectorChanged => {
-                let detector: DetectorStatus = read(occurrence)?;
+                let detector: DetectorStatus = occurrence.read()?;
                 replace(&mut self.detectors, detector, |detector| {
                     detector.detector_id
                 });
@@ -128,23 +161,23 @@ impl Plant {
             EventKind::TunnelFanOnEnd => self.tunnel.is_fan_on = true,
             EventKind::TunnelFanOffEnd => self.tunnel.is_fan_on = false,
             EventKind::HeadfixBaselineChanged => {
-                self.baseline = read::<Baseline>(occurrence)?.baseline
+                self.baseline = occurrence.read::<Baseline>()?.baseline
             }
             EventKind::AutoClampEngaged => {
-                self.tunnel.magnet_intensity = read::<Intensity>(occurrence)?.intensity;
+                self.tunnel.magnet_intensity = occurrence.read::<Intensity>()?.intensity;
             }
             EventKind::AutoClampDisengaged => self.tunnel.magnet_intensity = self.baseline,
             EventKind::PelletPresentedCountChanged => {
-                self.reaches.pellets_presented = read::<CountChange>(occurrence)?.count;
+                self.reaches.pellets_presented = occurrence.read::<CountChange>()?.count;
             }
             EventKind::PelletConsumedCountChanged => {
-                self.reaches.pellets_consumed = read::<CountChange>(occurrence)?.count;
+                self.reaches.pellets_consumed = occurrence.read::<CountChange>()?.count;
             }
             EventKind::ReachCountChanged => {
-                self.reaches.reaches = read::<CountChange>(occurrence)?.count;
+                self.reaches.reaches = occurrence.read::<CountChange>()?.count;
             }
             EventKind::SuccessfulReachesCountChanged => {
-                self.reaches.successful_reaches = read::<CountChange>(occurrence)?.count;
+                self.reaches.successful_reaches = occurrence.read::<CountChange>()?.count;
             }
             _ => {}
         }
@@ -154,131 +187,6 @@ impl Plant {
     fn cover(&mut self, is_covered: bool) {
         self.pellet.is_barrier_arm_active = is_covered;
         self.pellet.barrier_arm = if is_covered { 1.0 } else { 0.0 };
-    }
-}
-
-impl Rig {
-    /// Takes over what happens at the rig by itself, and gives what is to be published of it.
-    ///
-    /// `None` when there is nothing to tell: a mode or a setting that has the value already, a resume of a rig that is
-    /// not stopped. A system status without context gets the status of the moment.
-    pub fn admit(&mut self, mut occurrence: Occurrence) -> Option<Occurrence> {
-        let is_news = match self.version {
-            SimulatedVersion::V0_9_7 => self.is_news_0_9_7(&occurrence),
-            SimulatedVersion::V0_12_0 => self.is_news_0_12_0(&occurrence),
-        };
-        if !is_news {
-            return None;
-        }
-        if self.version == SimulatedVersion::V0_12_0 {
-            // A context by hand may have another shape: it is published as it is and changes nothing.
-            let _ = self.plant.follow(&occurrence);
-            if occurrence.kind == EventKind::SystemStatus && occurrence.context.is_none() {
-                occurrence = Occurrence::of(&self.status());
-            }
-        }
-        Some(occurrence)
-    }
-
-    /// The answer to GET_STATUS of 0.12.0.
-    #[must_use]
-    pub fn status(&self) -> SystemStatus {
-        let setting = |setting| Some(self.settings.is_on(setting));
-        SystemStatus {
-            application_mode: self.modes.application,
-            training_mode: self.modes.training,
-            animal: self.animals.selected().cloned(),
-            project: self.plant.project.clone(),
-            alarms: self.plant.alarms.clone(),
-            detectors: self.plant.detectors.clone(),
-            pellet_device: PelletDeviceStatus {
-                is_home_on_excessive_drift_enabled: setting(Setting::HomeOnExcessiveDrift),
-                is_tunnel_sweep_enabled: setting(Setting::TunnelSweep),
-                ..self.plant.pellet
-            },
-            tunnel_device: self.plant.tunnel,
-            behavior: BehaviorStatus {
-                baseline_magnet_intensity: self.plant.baseline,
-                reaches: self.plant.reaches,
-                is_live_analysis_enabled: setting(Setting::LiveAnalysis),
-                is_pellet_delivery_enabled: setting(Setting::PelletDelivery),
-                is_pellet_cover_enabled: setting(Setting::PelletCover),
-                is_intertrial_pellet_shift_enabled: setting(Setting::IntertrialPelletShift),
-                is_triangle_pellet_distance_detection_enabled: setting(
-                    Setting::TrianglePelletDistanceDetection,
-                ),
-                is_auto_close_gate_on_intertrial_enabled: setting(
-                    Setting::AutoCloseGateOnIntertrial,
-                ),
-                is_auto_clamp_enabled: setting(Setting::AutoClamp),
-                is_batch_trials_enabled: setting(Setting::BatchTrials),
-            },
-        }
-    }
-
-    /// Whether trials of a session that starts now are analysed in batches.
-    #[must_use]
-    pub const fn is_batch_enabled(&self) -> bool {
-        self.settings.is_on(Setting::BatchTrials)
-    }
-
-    fn is_news_0_12_0(&mut self, occurrence: &Occurrence) -> bool {
-        match occurrence.kind {
-            EventKind::EmergencyStop | EventKind::EmergencyResume => {
-                self.is_emergency_news(occurrence)
-            }
-            EventKind::ApplicationModeChanged => {
-                let Some(change) = read::<ApplicationModeChanged>(occurrence) else {
-                    return true;
-                };
-                std::mem::replace(&mut self.modes.application, change.mode) != change.mode
-            }
-            EventKind::TrainingModeChanged => self.is_training_news(occurrence),
-            EventKind::AutoClampEnabledChanged => {
-                let Some(change) = read::<Enabled>(occurrence) else {
-                    return true;
-                };
-                self.settings.put(Setting::AutoClamp, change.is_enabled)
-            }
-            EventKind::AnimalCreated | EventKind::AnimalUpdated => {
-                if let Some(animal) = read(occurrence) {
-                    self.animals.put(animal);
-                }
-                true
-            }
-            EventKind::AnimalSelected => {
-                let selected = read::<AnimalStatus>(occurrence);
-                self.animals
-                    .select(selected.map(|animal| animal.identifier));
-                true
-            }
-            _ => true,
-        }
-    }
-
-    fn is_news_0_9_7(&mut self, occurrence: &Occurrence) -> bool {
-        match EventKind097::from(occurrence.kind) {
-            EventKind097::EmergencyStop | EventKind097::EmergencyResume => {
-                self.is_emergency_news(occurrence)
-            }
-            EventKind097::TrainingModeChanged => self.is_training_news(occurrence),
-            EventKind097::AcquisitionStarted => !std::mem::replace(&mut self.is_acquiring, true),
-            EventKind097::AcquisitionEnded => std::mem::replace(&mut self.is_acquiring, false),
-            _ => true,
-        }
-    }
-
-    fn is_emergency_news(&mut self, occurrence: &Occurrence) -> bool {
-        let is_stop = occurrence.kind == EventKind::EmergencyStop;
-        let was_stopped = std::mem::replace(&mut self.emergency.is_stopped, is_stop);
-        is_stop || was_stopped
-    }
-
-    fn is_training_news(&mut self, occurrence: &Occurrence) -> bool {
-        let Some(change) = read::<TrainingModeChanged>(occurrence) else {
-            return true;
-        };
-        std::mem::replace(&mut self.modes.training, change.training_mode) != change.training_mode
     }
 }
 
@@ -312,10 +220,6 @@ pub(crate) fn quiet_alarm(alarm_id: AlarmKind) -> AlarmStatus {
 
 /// Where the simulated rig says that its data go.
 pub(crate) const DATA_LOCATION: &str = "/rig/data";
-
-fn read<T: DeserializeOwned>(occurrence: &Occurrence) -> Option<T> {
-    T::deserialize(occurrence.context.as_ref()?).ok()
-}
 
 fn replace<T, K: PartialEq>(items: &mut [T], item: T, key: impl Fn(&T) -> K) {
     // An alarm made up by hand may have any number; a list of the rig does not grow by it.

@@ -1,13 +1,13 @@
 //! The simulated client application as a state: commands in, answers and occurrences out, no socket and no clock.
 
-use std::time::Duration;
-
 use crate::rpc::context::Reason;
 use crate::rpc::kind_0_9_7::EventKind097;
+use crate::rpc::status::SystemStatus;
 use crate::rpc::status_0_9_7::{AppStatus097, Configuration097, Status097};
 use crate::rpc::{ApiCommand, CommandRequest, CommandResponse};
 use crate::simulator::SimulatedVersion;
 use crate::simulator::animals::Animals;
+use crate::simulator::answer::Answer;
 use crate::simulator::custom;
 use crate::simulator::emergency::Emergency;
 use crate::simulator::modes::Modes;
@@ -41,52 +41,6 @@ pub struct Rig {
     pub(crate) is_acquiring: bool,
 }
 
-/// What a rig does about a command.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// How the delegate answers.
-    pub action: Action,
-    /// What is published because of the command, in order.
-    pub occurrences: Vec<Occurrence>,
-}
-
-/// How a delegate answers.
-#[derive(Debug, Clone)]
-pub enum Action {
-    /// It answers at once.
-    Reply(CommandResponse),
-    /// It answers that the command is pending; the outcome is published later.
-    Defer {
-        /// How long the command takes.
-        after: Duration,
-        /// What is published then.
-        outcome: CommandResponse,
-    },
-    /// It answers late, and no other command is handled meanwhile.
-    Block {
-        /// How long.
-        during: Duration,
-        /// The answer.
-        outcome: CommandResponse,
-    },
-    /// It raises an error with this text.
-    Raise(String),
-}
-
-impl Answer {
-    pub(crate) const fn reply(response: CommandResponse) -> Self {
-        Self {
-            action: Action::Reply(response),
-            occurrences: Vec::new(),
-        }
-    }
-
-    pub(crate) fn telling(mut self, occurrence: Occurrence) -> Self {
-        self.occurrences.push(occurrence);
-        self
-    }
-}
-
 impl Rig {
     /// A rig that was just started: idle, manual training, every setting on, three animals.
     #[must_use]
@@ -117,6 +71,19 @@ impl Rig {
                 SimulatedVersion::V0_12_0 => self.handle_0_12_0(command, request),
             },
         }
+    }
+
+    /// The answer to GET_STATUS of 0.12.0.
+    #[must_use]
+    pub fn status(&self) -> SystemStatus {
+        let animal = self.animals.selected().cloned();
+        self.plant.status(&self.modes, &self.settings, animal)
+    }
+
+    /// Whether trials of a session that starts now are analysed in batches.
+    #[must_use]
+    pub const fn is_batch_enabled(&self) -> bool {
+        self.settings.is_on(Setting::BatchTrials)
     }
 
     fn handle_0_12_0(&mut self, command: ApiCommand, request: &CommandRequest) -> Answer {
@@ -202,13 +169,10 @@ impl Rig {
     }
 }
 
-/// The error code of a command whose data cannot be used.
-pub(crate) const BAD_DATA: i64 = 1;
-/// The error code of a resume without a stop.
-pub(crate) const NOT_STOPPED: i64 = 2;
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -216,6 +180,7 @@ mod tests {
     use crate::rpc::kind_0_9_7::EventKind097 as Kind;
     use crate::rpc::{CommandResult, EventKind};
     use crate::simulator::SimulatedVersion::{V0_9_7, V0_12_0};
+    use crate::simulator::answer::Action;
 
     #[test]
     fn a_mode_is_set_told_once_and_answered_in_force() {

@@ -22,10 +22,10 @@ use crate::rpc::values::{
     TrainingMode,
 };
 use crate::simulator::animals;
+use crate::simulator::happening::Happening;
 use crate::simulator::occurrence::Occurrence;
 use crate::simulator::plant::{self, DATA_LOCATION};
 use crate::simulator::random::Random;
-use crate::simulator::timeline::Happening;
 
 /// What the scenes remember of each other.
 #[derive(Debug, Clone)]

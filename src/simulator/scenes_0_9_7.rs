@@ -10,9 +10,9 @@ use crate::rpc::context::application::PropertyChanged;
 use crate::rpc::context::training::{TrainingModeChanged, TrainingPhase, TrainingPlan};
 use crate::rpc::kind_0_9_7::EventKind097 as Kind;
 use crate::rpc::values::TrainingMode;
+use crate::simulator::happening::Happening;
 use crate::simulator::occurrence::Occurrence;
 use crate::simulator::random::Random;
-use crate::simulator::timeline::Happening;
 
 /// What the scenes remember of each other.
 #[derive(Debug, Clone)]

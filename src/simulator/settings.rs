@@ -5,8 +5,8 @@ use serde_json::Value;
 use crate::rpc::context::Enabled;
 use crate::rpc::status::EnabledData;
 use crate::rpc::{ApiCommand, CommandResponse, EventKind};
+use crate::simulator::answer::{Answer, BAD_DATA};
 use crate::simulator::occurrence::Occurrence;
-use crate::simulator::rig::{Answer, BAD_DATA};
 
 /// One setting; the order is that of the commands 1000 to 1090.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
     use crate::rpc::CommandResult;
-    use crate::simulator::rig::Action;
+    use crate::simulator::answer::Action;
 
     #[test]
     fn a_setting_is_changed_and_read_back_in_the_answer() {

@@ -3,10 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::simulator::SimulatedVersion;
-use crate::simulator::occurrence::Occurrence;
+use crate::simulator::happening::Happening;
 use crate::simulator::random::Random;
 use crate::simulator::{scenes, scenes_0_9_7};
 
@@ -40,15 +38,6 @@ pub struct TimelineItem {
     pub at: Duration,
     /// What.
     pub happening: Happening,
-}
-
-/// What is published.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Happening {
-    /// An event, on EVENT (and EMERGENCY).
-    Event(Occurrence),
-    /// The change of a property, on PROPERTY_CHANGE.
-    Property(Value),
 }
 
 #[derive(Debug, Clone)]

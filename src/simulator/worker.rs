@@ -10,10 +10,11 @@ use crate::rpc::{
     CommandRequest, CommandResponse, PendingCommand, Publisher, RpcError, RpcOptions, RpcService,
 };
 use crate::simulator::delegate::SimulatedDelegate;
+use crate::simulator::happening::Happening;
 use crate::simulator::occurrence::Occurrence;
 use crate::simulator::script::{ScriptAction, ScriptStep};
 use crate::simulator::shared::{Line, Observation, Shared};
-use crate::simulator::timeline::{Happening, Timeline, TimelineItem};
+use crate::simulator::timeline::{Timeline, TimelineItem};
 
 /// All that the thread owns.
 pub(crate) struct Worker {
