@@ -61,10 +61,7 @@ impl Seen {
         object.insert("topic".to_owned(), json!(self.message.topic.to_string()));
         object.insert("number".to_owned(), json!(self.message.topic.number()));
         if let Some(kind) = self.kind {
-            object.insert(
-                "kind".to_owned(),
-                json!(numbering.name(kind).unwrap_or_default()),
-            );
+            object.insert("kind".to_owned(), json!(numbering.name(kind)));
         }
         if let Some(epoch) = self.message.epoch {
             object.insert("epoch".to_owned(), json!(epoch));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, Sender, at, bounded, select};
 use parking_lot::Mutex;
 
+use crate::cli::args::Bus;
 use crate::cli::bus::{self, Patience};
 use crate::cli::console::line::{self, Action, Typed};
 use crate::cli::console::live::Live;
@@ -20,6 +21,7 @@ use crate::rpc::{CommandRequest, Nonce, RemoteClient};
 
 /// A console that is connected, without the part that reads lines.
 pub(crate) struct Session {
+    bus: Bus,
     client: RemoteClient,
     state: Arc<Mutex<State>>,
     stop: Stop,
@@ -45,6 +47,7 @@ impl Session {
         let stop = Stop::on_ctrl_c()?;
         let timeout = console.timeout.unwrap_or(REPLY_TIMEOUT);
         Ok(Self {
+            bus: console.bus.clone(),
             client: bus::client(&console.bus, timeout, 0)?,
             state: Arc::default(),
             stop,
@@ -168,6 +171,7 @@ impl Session {
             .map_err(Failure::exit);
         self.state.lock().replied(&nonce, answer);
         let reply = asked?.reply;
+        self.state.lock().ended(bus::exit_of(&reply, &self.bus));
         if self.out.is_json() {
             self.out.object(&reply)?;
         } else {
