@@ -34,8 +34,8 @@ impl Admission {
     pub(crate) fn user<'a>(&self, frame: &'a Frame) -> Result<(&'a str, Role), String> {
         let user = frame.user_id().unwrap_or_default();
         match self.keys.member_by_name(user) {
-            Some(member) if self.saw(frame) => Ok((user, member.role)),
-            _ => Err(format!("{user:?} has no valid key")),
+            Some(member) => Ok((user, member.role)),
+            None => Err(format!("{user:?} has no valid key")),
         }
     }
 }

@@ -63,6 +63,16 @@ impl Dispatcher {
     }
 
     fn handle(&mut self, frames: &[Frame], excess: usize, reply: &mut Vec<u8>) {
+        // Whatever the message is, its connection is known from now on, and ends with its user's right. The first frame is the
+        // peer's address, which names no user.
+        let served = match (&self.admission, frames.last()) {
+            (Some(admission), Some(frame)) => admission.saw(frame),
+            _ => true,
+        };
+        if !served {
+            self.meters.refused_command();
+            return;
+        }
         // A requester puts one empty frame in front of the body; each router on the way adds an address in front of that.
         let delimiter = frames.iter().skip(1).position(|frame| frame.is_empty());
         let Some(delimiter) = delimiter.map(|at| at + 1) else {
