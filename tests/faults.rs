@@ -582,13 +582,13 @@ fn thousand_starts_and_stops_leave_nothing_behind() {
     let cycle = |number: u32| {
         let service = echo();
         let tap = service.tap(4);
-        if number % 10 == 0 {
+        if number.is_multiple_of(10) {
             let client = client(&service);
             assert!(client.request(ApiCommand::GetStatus, &number).is_ok());
             let _subscription = client.subscribe(&[Topic::EVENT]).unwrap();
         }
         service.send_string(Topic::EVENT, "x").unwrap();
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             service.stop();
         }
         drop(service);
