@@ -122,6 +122,29 @@ fn pages_that_are_linked_exist() {
     assert!(links > 5, "only {links} links were found");
 }
 
+#[test]
+fn files_that_are_named_exist() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let roots = ["tests/", "scripts/", "examples/", "src/", "docs/", "fuzz/"];
+    let named = README.split('`').skip(1).step_by(2);
+    let mut files = 0;
+    for file in named.filter(|name| roots.iter().any(|root| name.starts_with(root))) {
+        // `tests/cli_*.rs` stands for all whose name begins so.
+        let (start, pattern) = file.split_once('*').unwrap_or((file, ""));
+        let (folder, prefix) = start.rsplit_once('/').expect("a folder");
+        let is_there = if pattern.is_empty() {
+            top.join(file).exists()
+        } else {
+            let entries = fs::read_dir(top.join(folder)).expect("a folder of ours");
+            let mut names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+            names.any(|name| name.starts_with(prefix))
+        };
+        assert!(is_there, "the README names {file}");
+        files += 1;
+    }
+    assert!(files > 10, "only {files} files were found");
+}
+
 /// One line of a `sh` block.
 #[derive(Debug)]
 struct Line {
