@@ -141,6 +141,8 @@ fn tab_completes_commands_and_members() {
     person.sees("SET_AUTO_CLAMP_ENABLED enabled=");
     person.session.send("true\r").unwrap();
     person.sees("UNRECOGNIZED");
+    // Between two prompts the terminal itself would take Ctrl-D.
+    person.sees("acqbus> ");
     person.session.send("\x04").unwrap();
     person.leaves_with(0);
 }

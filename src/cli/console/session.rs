@@ -29,6 +29,7 @@ pub(crate) struct Session {
     yes: bool,
     patience: Duration,
     next_nonce: i64,
+    settled: bool,
     changes: (Sender<()>, Receiver<()>),
 }
 
@@ -55,6 +56,7 @@ impl Session {
             yes: console.yes,
             patience: console.timeout.unwrap_or(RESULT_TIMEOUT),
             next_nonce: first_nonce(),
+            settled: false,
             changes: bounded(1),
         })
     }
@@ -149,8 +151,7 @@ impl Session {
         if typed.wants_confirmation() && !self.yes && !confirm(name)? {
             return self.out.line(&format!("{name} was not sent"));
         }
-        // A result is only heard by those who listen already.
-        self.wait_until(LINK_TIMEOUT, State::is_linked)?;
+        self.settle()?;
         let nonce = Nonce::from(typed.nonce.unwrap_or_else(|| self.fresh_nonce()));
         let mut request = CommandRequest::new(typed.named.command)
             .with_number(typed.named.number)
@@ -182,6 +183,17 @@ impl Session {
         } else {
             Ok(())
         }
+    }
+
+    /// Waits, before the first command, until results can be heard: a subscription takes its time.
+    fn settle(&mut self) -> Result<(), Failure> {
+        if !self.settled {
+            self.wait_until(LINK_TIMEOUT, State::is_linked)?;
+            // Our services greet a subscriber at once; the others say nothing until their next heartbeat.
+            self.wait_until(GREETING_TIMEOUT, State::is_heard)?;
+            self.settled = self.state.lock().is_linked();
+        }
+        Ok(())
     }
 
     /// Waits until the state is as wanted, or the time is over; looks again only when the state has changed.
@@ -220,3 +232,5 @@ const RESULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a command waits for the subscription; without a service the command itself says so.
 const LINK_TIMEOUT: Duration = Duration::from_millis(500);
+
+const GREETING_TIMEOUT: Duration = Duration::from_millis(200);

@@ -21,6 +21,10 @@ pub(crate) fn run(mut session: Session) -> Result<Exit, Failure> {
 
 fn read_lines(session: &mut Session, editor: &mut Editor) -> Result<Exit, Failure> {
     loop {
+        // Ctrl-C between two prompts comes as a signal, not as a key.
+        if session.stop().asked().try_recv().is_ok() {
+            return Ok(Exit::Interrupted);
+        }
         let line = match editor.line()? {
             Typed::Line(line) => line,
             Typed::End => return Ok(Exit::Done),

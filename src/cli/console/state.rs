@@ -159,6 +159,11 @@ impl State {
         !matches!(self.connection, Connection::Waiting)
     }
 
+    /// Whether the service has been heard.
+    pub(crate) const fn is_heard(&self) -> bool {
+        !matches!(self.connection, Connection::Waiting | Connection::Linked)
+    }
+
     /// Whether a command waits for its result.
     pub(crate) fn has_pending(&self) -> bool {
         !self.pending.is_empty()
@@ -246,7 +251,7 @@ impl State {
             });
         }
         if let Some(result) = message.command_result()
-            && self.result(&result)
+            && self.result(message.topic, &result)
         {
             return Some(Shown::Result(Box::new(result)));
         }
@@ -255,12 +260,12 @@ impl State {
     }
 
     /// Whether the result is of a command of this console, which is shown whatever the filters say.
-    fn result(&mut self, result: &Response) -> bool {
+    fn result(&mut self, topic: Topic, result: &Response) -> bool {
         let nonce = result.nonce().clone();
         let Some(pending) = self.pending_mut(&nonce) else {
             return false;
         };
-        if result.is_pending() {
+        if topic == Topic::COMMAND_PROGRESS {
             pending.progress = Some(harmless(&result.data().to_string()));
         } else {
             self.forget(&nonce);
@@ -418,6 +423,20 @@ mod tests {
         ));
         assert!(!state.has_pending());
         assert_eq!(state.worst(), Exit::Done);
+    }
+
+    #[test]
+    fn progress_is_shown_and_ends_nothing() {
+        let (mut state, now) = (State::default(), Instant::now());
+        state.sending(now, Nonce::from(5), 99999);
+        state.replied(&Nonce::from(5), Ok(&reply(201, 5)));
+        let half = r#"{"result": 201, "data": {"done": 0.5}, "errorCode": 0, "errorMessage": null, "command": 99999, "nonce": 5}"#;
+        let shown = state.handle(now, message(Topic::COMMAND_PROGRESS, half));
+        assert!(matches!(shown, Some(Shown::Result(_))));
+        assert_eq!(
+            state.pending(now),
+            [r#"USER_DEFINED nonce 5 for 0.0 s {"done":0.5}"#]
+        );
     }
 
     #[test]
