@@ -218,6 +218,17 @@ fn ctrl_c_at_the_prompt_gives_130() {
 }
 
 #[test]
+fn signal_at_the_prompt_ends_the_console() {
+    let (program, service) = (Program::new(), Service::start());
+    let mut person = Person::at(&program, &service, &[]);
+    person.sees("acqbus> ");
+    let id = person.session.get_process().pid().as_raw();
+    let id = rustix::process::Pid::from_raw(id).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    person.leaves_with(130);
+}
+
+#[test]
 fn ctrl_c_while_a_command_runs_gives_130() {
     let (program, service) = (Program::new(), Service::start());
     let mut person = Person::at(&program, &service, &["--timeout", "30"]);

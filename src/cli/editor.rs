@@ -1,9 +1,11 @@
 //! The line editor of the verbs that have a prompt: completion, history, and room for live lines above it.
 
 use std::fs::{self, DirBuilder, OpenOptions};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
@@ -136,6 +138,23 @@ impl Editor {
                 path.display()
             );
         }
+    }
+}
+
+/// How the terminal was, put back when dropped: a prompt may be open when the program ends for another reason.
+pub(crate) struct Terminal(Termios);
+
+impl Terminal {
+    /// Remembers how the terminal at standard input is; `None` if there is none.
+    pub(crate) fn remember() -> Option<Self> {
+        tcgetattr(io::stdin()).ok().map(Self)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // A terminal that is gone needs no care.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
     }
 }
 

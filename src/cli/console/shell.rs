@@ -1,8 +1,11 @@
 //! Lines from a terminal.
 
+use std::process;
+use std::thread;
+
 use crate::cli::console::complete;
 use crate::cli::console::session::{Flow, Session};
-use crate::cli::editor::{Editor, Typed};
+use crate::cli::editor::{Editor, Terminal, Typed};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::{Colour, note};
 
@@ -10,6 +13,7 @@ use crate::cli::print::{Colour, note};
 pub(crate) fn run(mut session: Session) -> Result<Exit, Failure> {
     let complete = Box::new(complete::complete);
     let mut editor = Editor::open("acqbus> ", complete, "history", session.out())?;
+    end_on_signal(&session)?;
     let live = session.follow(editor.printer()?)?;
     session
         .out()
@@ -21,10 +25,6 @@ pub(crate) fn run(mut session: Session) -> Result<Exit, Failure> {
 
 fn read_lines(session: &mut Session, editor: &mut Editor) -> Result<Exit, Failure> {
     loop {
-        // Ctrl-C between two prompts comes as a signal, not as a key.
-        if session.stop().asked().try_recv().is_ok() {
-            return Ok(Exit::Interrupted);
-        }
         let line = match editor.line()? {
             Typed::Line(line) => line,
             Typed::End => return Ok(Exit::Done),
@@ -40,4 +40,22 @@ fn read_lines(session: &mut Session, editor: &mut Editor) -> Result<Exit, Failur
             Err(failure) => note(&session.out().paint(Colour::Bad, &failure.to_string())),
         }
     }
+}
+
+/// A signal, or Ctrl-C between two prompts, ends the console even while the prompt waits for a person.
+///
+/// The thread is not joined: it lives as long as the program.
+fn end_on_signal(session: &Session) -> Result<(), Failure> {
+    let terminal = Terminal::remember();
+    let stop = session.stop().clone();
+    let wait = move || {
+        if stop.asked().recv().is_ok() {
+            drop(terminal);
+            process::exit(i32::from(Exit::Interrupted.code()));
+        }
+    };
+    thread::Builder::new()
+        .name("acqbus-stop".to_owned())
+        .spawn(wait)?;
+    Ok(())
 }

@@ -12,11 +12,10 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde_json::json;
 
 use crate::cli::args;
-use crate::cli::editor::{Editor, Screen, Typed};
+use crate::cli::editor::{Editor, Screen, Terminal, Typed};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::input;
 use crate::cli::print::{Colour, Output, note};
@@ -232,22 +231,6 @@ struct Input {
     lines: Receiver<Result<Typed, Failure>>,
     screen: Screen,
     terminal: Option<Terminal>,
-}
-
-/// How the terminal was, put back when dropped: the prompt may be open when the rig ends by itself.
-struct Terminal(Termios);
-
-impl Terminal {
-    fn remember() -> Option<Self> {
-        tcgetattr(io::stdin()).ok().map(Self)
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // A terminal that is gone needs no care.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
-    }
 }
 
 fn type_lines(mut editor: Editor, sender: &Sender<Result<Typed, Failure>>) {
