@@ -11,7 +11,9 @@ use serde_json::Value;
 use crate::cli::args::Bus;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::signal::Stop;
-use crate::rpc::{ClientOptions, CommandRequest, Outcome, RemoteClient, Response, RpcError};
+use crate::rpc::{
+    ApiCommand, ClientOptions, CommandRequest, Outcome, RemoteClient, Response, RpcError,
+};
 use crate::zsocket::ClientKeys;
 
 /// How a command is sent.
@@ -76,7 +78,12 @@ pub(crate) fn ask(
 }
 
 /// The exit code that a reply or a result stands for; `bus` tells whether rights are checked there.
-pub(crate) fn exit_of(response: &Response, bus: &Bus) -> Exit {
+///
+/// Services answer NONE in several ways, 0.12.0 as if it were unknown; each of them proves that the service lives.
+pub(crate) fn exit_of(command: ApiCommand, response: &Response, bus: &Bus) -> Exit {
+    if command == ApiCommand::None {
+        return Exit::Done;
+    }
     let exit = Exit::of_result(response.result());
     let not_permitted = bus.key.is_some() && response.error_code() == NOT_PERMITTED;
     if exit == Exit::Failed && not_permitted {

@@ -59,7 +59,7 @@ impl Send {
         if let Some(result) = &outcome.result {
             print(out, result)?;
         }
-        Ok(bus::exit_of(outcome.last(), &self.bus))
+        Ok(bus::exit_of(request.command(), outcome.last(), &self.bus))
     }
 
     fn request(&self) -> Result<CommandRequest, Failure> {

@@ -85,7 +85,7 @@ pub enum RpcError {
     #[error("the pending command has its result already")]
     Finished,
     /// No service answers at the endpoint: the connection was never made.
-    #[error("no service at {endpoint} after {waited:?}")]
+    #[error("no service at {endpoint} after {}", seconds(*waited))]
     NoService {
         /// The endpoint.
         endpoint: String,
@@ -93,7 +93,7 @@ pub enum RpcError {
         waited: Duration,
     },
     /// The service is connected and did not answer in time.
-    #[error("no answer from {endpoint} within {waited:?} ({attempts} attempts)")]
+    #[error("no answer from {endpoint} within {} ({})", seconds(*waited), attempt_count(*attempts))]
     TimedOut {
         /// The endpoint.
         endpoint: String,
@@ -111,7 +111,7 @@ pub enum RpcError {
         reason: String,
     },
     /// The reply announced a result, and none came in time.
-    #[error("no result for nonce {nonce} within {waited:?}")]
+    #[error("no result for nonce {nonce} within {}", seconds(*waited))]
     NoResult {
         /// Nonce of the request.
         nonce: String,
@@ -175,5 +175,17 @@ impl serde::ser::Error for RpcError {
         Self::Serialize {
             reason: message.to_string(),
         }
+    }
+}
+
+/// A time that somebody waited, to the millisecond.
+fn seconds(waited: Duration) -> String {
+    format!("{:.3} s", waited.as_secs_f64())
+}
+
+fn attempt_count(attempts: u32) -> String {
+    match attempts {
+        1 => "asked once".to_owned(),
+        more => format!("asked {more} times"),
     }
 }

@@ -172,7 +172,8 @@ impl Session {
             .map_err(Failure::exit);
         self.state.lock().replied(&nonce, answer);
         let reply = asked?.reply;
-        self.state.lock().ended(bus::exit_of(&reply, &self.bus));
+        let exit = bus::exit_of(request.command(), &reply, &self.bus);
+        self.state.lock().ended(exit);
         if self.out.is_json() {
             self.out.object(&reply)?;
         } else {
