@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -278,7 +278,7 @@ impl Running {
     /// Waits for the end; gives the rest of standard output and standard error.
     pub fn end(mut self) -> Done {
         let mut out = String::new();
-        let status = self.child_status();
+        let status = await_end(&mut self.child);
         self.out.read_to_string(&mut out).unwrap();
         let mut err = String::new();
         self.child
@@ -292,10 +292,6 @@ impl Running {
             out,
             err,
         }
-    }
-
-    fn child_status(&mut self) -> ExitStatus {
-        await_end(&mut self.child)
     }
 }
 
@@ -323,16 +319,18 @@ impl Ending {
     }
 }
 
+/// Waits for the end; a program that takes too long is killed, and has no exit code then.
 fn await_end(child: &mut Child) -> ExitStatus {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        if Instant::now() > deadline {
-            child.kill().unwrap();
-            panic!("the program did not end");
-        }
-        thread::yield_now();
-    }
+    let id = rustix::process::Pid::from_child(child);
+    let (ended, waits) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            if waits.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL);
+            }
+        });
+        let status = child.wait().unwrap();
+        drop(ended);
+        status
+    })
 }
