@@ -7,8 +7,8 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -23,10 +23,11 @@ use acqbus::zsocket::{Socket, SocketKind};
 use serde_json::{Value, json};
 
 use common::bus::{
-    LIMIT, ask, client, client_options, connected, echo, echo_delegate, eventually, launch,
-    options, recv_frames, recv_message, recv_published, send_frames, subscriber,
+    LIMIT, ask, client, client_options, connected, echo, echo_delegate, eventually, free_port,
+    launch, options, recv_frames, recv_message, recv_published, send_frames, subscriber,
 };
 use common::mutate::Dice;
+use common::zmtp::{ends, greeting, peer_over_tcp, tcp};
 
 /// The longest that a good request may take, whatever else happens; on a machine that runs other things too.
 const ANSWERED: Duration = Duration::from_secs(1);
@@ -263,50 +264,7 @@ fn requests_without_envelopes_and_frames_without_end_leave_others_served() {
     times.report("beside messages without envelopes");
 }
 
-// ---- raw TCP ----
-
-fn tcp(port: u16) -> TcpStream {
-    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
-    stream.set_write_timeout(Some(LIMIT)).unwrap();
-    stream
-}
-
-/// The first 64 bytes of a ZMTP 3.0 connection without security.
-fn greeting() -> Vec<u8> {
-    let mut greeting = vec![0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0x7f, 3, 0];
-    greeting.extend(b"NULL");
-    greeting.resize(64, 0);
-    greeting
-}
-
-/// A connection of a socket of this kind (three letters) that is ready to send frames.
-fn peer_over_tcp(kind: &[u8; 3], port: u16) -> TcpStream {
-    let mut stream = tcp(port);
-    stream.write_all(&greeting()).unwrap();
-    let mut theirs = [0; 64];
-    stream.read_exact(&mut theirs).unwrap();
-    let ready = [b"\x05READY\x0bSocket-Type\x00\x00\x00\x03", &kind[..]].concat();
-    stream.write_all(&[4, ready.len() as u8]).unwrap();
-    stream.write_all(&ready).unwrap();
-    let mut header = [0; 2];
-    stream.read_exact(&mut header).unwrap();
-    let mut command = vec![0; header[1].into()];
-    stream.read_exact(&mut command).unwrap();
-    stream
-}
-
-/// Whether the other side ends the connection in time; what it still sends is dropped.
-fn ends(mut stream: TcpStream) -> bool {
-    let mut buffer = [0; 4096];
-    loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => return true,
-            Ok(_) => {}
-            Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
-        }
-    }
-}
+// ---- connections that misbehave ----
 
 #[test]
 fn frame_of_128_mib_ends_its_connection_and_takes_no_memory() {
@@ -436,7 +394,7 @@ fn garbage_connections_leave_a_good_client_served_and_no_descriptor() {
         let mut garbage: Vec<u8> = (0..dice.below(200)).map(|_| dice.roll() as u8).collect();
         if dice.below(2) == 0 {
             // A good begin, so that the garbage is read as what follows it.
-            garbage.splice(0..0, greeting().into_iter().take(1 + dice.below(64)));
+            garbage.splice(0..0, greeting(b"NULL").into_iter().take(1 + dice.below(64)));
         }
         // The service may have ended the connection before all is written.
         let _ = stream.write_all(&garbage);
@@ -460,7 +418,7 @@ fn half_open_connections_end_by_themselves_and_leave_no_descriptor() {
     let held: Vec<TcpStream> = (0..1_000usize)
         .map(|number| {
             let mut stream = tcp(ports[number % 2]);
-            stream.write_all(&greeting()[..number % 65]).unwrap();
+            stream.write_all(&greeting(b"NULL")[..number % 65]).unwrap();
             stream
         })
         .collect();
@@ -524,15 +482,6 @@ fn until_busy(events: u16) {
     }
 }
 
-fn free_ports() -> (u16, u16) {
-    let listen = || std::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-    let (one, other) = (listen(), listen());
-    (
-        one.local_addr().unwrap().port(),
-        other.local_addr().unwrap().port(),
-    )
-}
-
 #[test]
 fn client_is_back_after_each_of_300_services_killed_between_receive_and_send() {
     let _alone = alone();
@@ -540,7 +489,7 @@ fn client_is_back_after_each_of_300_services_killed_between_receive_and_send() {
     thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
-                let (events, commands) = free_ports();
+                let (events, commands) = (free_port(), free_port());
                 let options = ClientOptions::default()
                     .ports(events, commands)
                     .timeout(LIMIT)

@@ -10,24 +10,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use acqbus::rpc::{
-    ApiCommand, ClientOptions, CommandRequest, CommandResponse, CommandResult, Dialect, Event,
-    EventKind, Notice, RemoteClient, Retry, RpcError, Subscription, Topic,
+    ApiCommand, ClientOptions, CommandRequest, CommandResponse, CommandResult, Dialect,
+    RemoteClient, Retry, RpcError, Topic,
 };
 use acqbus::zsocket::{Socket, SocketKind};
 use crossbeam_channel::{bounded, unbounded};
 use serde_json::{Value, json};
 
 use common::bus::{
-    LIMIT, QUIET, bound, client, client_options, echo, echo_delegate, in_time, launch, options,
-    recv_frames, recv_within, send_frames, until, until_connected,
+    LIMIT, QUIET, bound, client, client_options, echo, echo_delegate, free_port, heartbeat, launch,
+    options, publish, recv_frames, recv_within, send_frames, until_connected,
 };
 
 const SHORT: Duration = Duration::from_millis(150);
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
 
 /// Options for a raw service: the port of its commands, and none that publishes.
 fn commands_at(port: u16) -> ClientOptions {
@@ -46,48 +41,6 @@ fn reply_to(router: &Socket, request: &[impl AsRef<[u8]>]) {
     let body = json!({"nonce": asked["nonce"], "command": asked["command"], "result": 100});
     let body = body.to_string();
     send_frames(router, &[request[0].as_ref(), b"", body.as_bytes()]);
-}
-
-fn publish(publisher: &Socket, topic: Topic, body: &str) {
-    send_frames(publisher, &[&topic.to_bytes()[..], body.as_bytes()]);
-}
-
-fn heartbeat(publisher: &Socket, epoch: u64, sequence: u64, events: u64) {
-    let body = format!(
-        r#"{{"identifier": "fake", "version": "1", "timestamp": 1.5, "sequences": {{"4001": {events}}}, "epoch": {epoch}, "sequence": {sequence}}}"#
-    );
-    publish(publisher, Topic::HEARTBEAT, &body);
-}
-
-fn event(publisher: &Socket, epoch: u64, sequence: u64) {
-    let body = format!(r#"{{"kind": 1101, "epoch": {epoch}, "sequence": {sequence}}}"#);
-    publish(publisher, Topic::EVENT, &body);
-}
-
-/// A raw publisher that one subscription of a client has reached; with its client.
-fn followed(topics: &[Topic]) -> (Socket, Subscription) {
-    let (publisher, number) = bound(SocketKind::Xpub);
-    let client = connect(ClientOptions::default().ports(number, free_port()));
-    let subscription = client.subscribe(topics).unwrap();
-    // One message for each topic, and heartbeats.
-    let count = if topics.is_empty() {
-        1
-    } else {
-        topics.len() + 1
-    };
-    for _ in 0..count {
-        assert_eq!(recv_frames(&publisher)[0][0], 1);
-    }
-    (publisher, subscription)
-}
-
-fn next(subscription: &Subscription) -> Notice {
-    loop {
-        let notice = subscription.recv_timeout(LIMIT).expect("a notice in time");
-        if notice != Notice::Linked {
-            return notice;
-        }
-    }
 }
 
 // ---- requests ----
@@ -490,221 +443,6 @@ fn result_is_lost_with_a_restart_of_the_service() {
         .unwrap_err();
     assert!(matches!(error, RpcError::ResultLost { .. }), "{error}");
     fake.join().unwrap();
-}
-
-// ---- subscriptions ----
-
-#[test]
-fn only_wanted_topics_are_handed_on() {
-    let service = launch(options().heartbeat_interval(Duration::from_millis(5)));
-    let client = client(&service);
-    let subscription = client.subscribe(&[Topic::PROPERTY_CHANGE]).unwrap();
-    until_connected(&subscription);
-    service
-        .send_event(&Event::now(EventKind::TunnelEnter))
-        .unwrap();
-    service
-        .send_string(Topic::PROPERTY_CHANGE, "wanted")
-        .unwrap();
-    thread::sleep(Duration::from_millis(30));
-    let Notice::Message(message) = next(&subscription) else {
-        panic!("a message, and no heartbeat");
-    };
-    assert_eq!(message.body, b"wanted");
-    assert_eq!(subscription.try_recv(), None);
-}
-
-#[test]
-fn skipped_numbers_are_reported_before_the_message_that_shows_them() {
-    let (publisher, subscription) = followed(&[Topic::EVENT]);
-    heartbeat(&publisher, 9, 1, 4);
-    event(&publisher, 9, 5);
-    event(&publisher, 9, 8);
-    heartbeat(&publisher, 9, 2, 10);
-    let gap = |first, count| Notice::Gap {
-        topic: Topic::EVENT,
-        first,
-        count,
-    };
-    assert!(matches!(
-        next(&subscription),
-        Notice::Connected { epoch: Some(9), .. }
-    ));
-    assert!(matches!(next(&subscription), Notice::Message(message) if message.sequence == Some(5)));
-    assert_eq!(next(&subscription), gap(6, 2));
-    assert!(matches!(next(&subscription), Notice::Message(message) if message.sequence == Some(8)));
-    assert_eq!(next(&subscription), gap(9, 2));
-}
-
-#[test]
-fn sleeping_subscriber_is_told_the_exact_gap_and_others_lose_nothing() {
-    const EVENTS: u64 = 6_000;
-    let often = Duration::from_millis(100);
-    let service = launch(options().send_hwm(200).heartbeat_interval(often));
-    let client = client(&service);
-    let sleeping = connect(client_options(&service).buffers(10, 1));
-    let sleeper = sleeping.subscribe(&[Topic::EVENT]).unwrap();
-    let reader = client.subscribe(&[Topic::EVENT]).unwrap();
-    until_connected(&sleeper);
-    until_connected(&reader);
-    let filler = "x".repeat(4_000);
-    for number in 1..=EVENTS {
-        service
-            .send_dict(Topic::EVENT, &json!({"n": number, "filler": filler}))
-            .unwrap();
-        if number % 100 == 0 {
-            for expected in number - 99..=number {
-                let Notice::Message(message) = next(&reader) else {
-                    panic!("the reader lost something");
-                };
-                assert_eq!(message.sequence, Some(expected));
-            }
-        }
-    }
-    let mut heard = BTreeSet::new();
-    let mut missed = 0;
-    let mut told = BTreeSet::new();
-    while heard.len() + told.len() < EVENTS as usize {
-        match sleeper
-            .recv_timeout(LIMIT)
-            .expect("every event is accounted for")
-        {
-            Notice::Message(message) => {
-                let number = message.sequence.unwrap();
-                assert_eq!(message.json(64).unwrap()["n"], number);
-                assert!(heard.insert(number));
-            }
-            Notice::Gap {
-                topic,
-                first,
-                count,
-            } => {
-                assert_eq!(topic, Topic::EVENT);
-                missed += count;
-                told.extend(first..first + count);
-            }
-            _ => {}
-        }
-    }
-    assert_eq!(missed, told.len() as u64, "no number is told twice");
-    assert!(missed > 0, "the sleeper was meant to lose some");
-    assert!(heard.is_disjoint(&told));
-    assert_eq!(heard.union(&told).count() as u64, EVENTS);
-}
-
-#[test]
-fn silence_and_its_end_are_reported() {
-    let (publisher, number) = bound(SocketKind::Xpub);
-    let options = ClientOptions::default()
-        .ports(number, free_port())
-        .heartbeat_timeout(Some(Duration::from_millis(60)));
-    let subscription = connect(options).subscribe(&[Topic::EVENT]).unwrap();
-    recv_frames(&publisher);
-    recv_frames(&publisher);
-    for sequence in 1..=2 {
-        heartbeat(&publisher, 1, sequence, 0);
-        assert!(matches!(next(&subscription), Notice::Connected { .. }));
-        let Notice::HeartbeatLost { silent_for } = next(&subscription) else {
-            panic!("silence is reported");
-        };
-        assert!(silent_for >= Duration::from_millis(60));
-    }
-}
-
-#[test]
-fn restart_is_reported_with_its_epoch_and_what_came_before_as_a_gap() {
-    let service = launch(options());
-    let (events, commands) = (service.subscriber_port(), service.command_port());
-    let first = service.epoch();
-    let subscription = client(&service).subscribe(&[Topic::EVENT]).unwrap();
-    let connected = |notice: &Notice| match notice {
-        Notice::Connected { epoch, .. } => Some(*epoch),
-        _ => None,
-    };
-    assert_eq!(until(&subscription, connected), first);
-    drop(service);
-    assert_eq!(next(&subscription), Notice::Disconnected);
-    let service = launch(options().ports(events, commands));
-    service
-        .send_string(Topic::EVENT, "before the subscriber is back")
-        .unwrap();
-    let epoch = service.epoch().unwrap();
-    assert_ne!(Some(epoch), first);
-    assert_eq!(next(&subscription), Notice::Restarted { epoch });
-    assert!(
-        matches!(next(&subscription), Notice::Connected { epoch: Some(new), .. } if new == epoch)
-    );
-    let gap = Notice::Gap {
-        topic: Topic::EVENT,
-        first: 1,
-        count: 1,
-    };
-    assert_eq!(next(&subscription), gap);
-    service.send_string(Topic::EVENT, "after").unwrap();
-    assert!(matches!(next(&subscription), Notice::Message(message) if message.body == b"after"));
-}
-
-#[test]
-fn malformed_messages_are_counted_and_skipped() {
-    let (publisher, subscription) = followed(&[]);
-    let topic = Topic::EVENT.to_bytes();
-    send_frames(&publisher, &[&topic[..]]);
-    send_frames(&publisher, &[&topic[..], b"{}", b"{}"]);
-    send_frames(&publisher, &[&topic[..3], b"{}"]);
-    send_frames(&publisher, &[&b""[..], b""]);
-    send_frames(&publisher, &[&b"12345"[..], b"{}"]);
-    let many: Vec<&[u8]> = vec![&topic; 100];
-    send_frames(&publisher, &many);
-    publish(&publisher, Topic::HEARTBEAT, "not a heartbeat");
-    publish(&publisher, Topic::EVENT, "good");
-    assert!(
-        matches!(next(&subscription), Notice::Message(message) if message.topic == Topic::HEARTBEAT)
-    );
-    assert!(matches!(next(&subscription), Notice::Message(message) if message.body == b"good"));
-    assert_eq!(subscription.malformed(), 6);
-}
-
-#[test]
-fn events_of_every_dialect_are_read() {
-    let (publisher, subscription) = followed(&[Topic::EVENT]);
-    for body in [
-        r#"{"kind": 1101, "when": 1.5, "index": 3, "context": {"a": 1}}"#,
-        r#""{\"kind\":1101,\"when\":1.5,\"index\":3,\"context\":{\"a\":1}}""#,
-    ] {
-        publish(&publisher, Topic::EVENT, body);
-        let Notice::Message(message) = next(&subscription) else {
-            panic!("a message");
-        };
-        let event = message.event().unwrap();
-        assert_eq!(event.kind, EventKind::TunnelEnter);
-        assert_eq!(event.context, Some(json!({"a": 1})));
-        assert_eq!(message.sequence, None);
-    }
-}
-
-#[test]
-fn subscription_that_nobody_reads_ends_at_once() {
-    let service = launch(options());
-    let options = client_options(&service).buffers(10, 1);
-    let subscription = connect(options).subscribe(&[]).unwrap();
-    until_connected(&subscription);
-    for _ in 0..1000 {
-        service.send_string(Topic::EVENT, "unread").unwrap();
-    }
-    in_time("dropping a full subscription", move || drop(subscription));
-}
-
-#[test]
-fn client_may_go_before_its_subscription() {
-    let service = launch(options());
-    let client = client(&service);
-    let subscription = client.subscribe(&[Topic::EVENT]).unwrap();
-    drop(client);
-    until_connected(&subscription);
-    service.send_string(Topic::EVENT, "x").unwrap();
-    until(&subscription, |notice| {
-        matches!(notice, Notice::Message(_)).then_some(())
-    });
 }
 
 #[test]

@@ -28,6 +28,7 @@ use common::bus::{
     LIMIT, QUIET, client_options, eventually, launch, options, port, raw, raw_options, recv_within,
     send_frames, until, until_connected,
 };
+use common::zmtp::greeting;
 
 /// A service with keys, whose delegate counts what it runs and notes who asked.
 struct Rig {
@@ -220,14 +221,6 @@ fn client_is_told_that_it_is_refused() {
         let error = client.request(ApiCommand::GetStatus, &()).unwrap_err();
         error.is_refused()
     });
-}
-
-/// The first 64 bytes of a ZMTP 3.0 connection with this mechanism.
-fn greeting(mechanism: &[u8]) -> Vec<u8> {
-    let mut greeting = vec![0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0x7f, 3, 0];
-    greeting.extend(mechanism);
-    greeting.resize(64, 0);
-    greeting
 }
 
 /// Reads until the other side ends the connection, in time.

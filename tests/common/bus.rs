@@ -1,5 +1,6 @@
 //! A bus in a test: services on free ports, raw peers, and waiting with a deadline.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use acqbus::rpc::{
@@ -188,4 +189,23 @@ pub(crate) fn in_time<T: Send + 'static>(
             std::panic::resume_unwind(thread.join().unwrap_err())
         }
     }
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Sends a message as a service does.
+pub(crate) fn publish(publisher: &Socket, topic: Topic, body: &str) {
+    send_frames(publisher, &[&topic.to_bytes()[..], body.as_bytes()]);
+}
+
+/// Sends a heartbeat as a service of ours does; `events` is the last number of topic EVENT.
+pub(crate) fn heartbeat(publisher: &Socket, epoch: u64, sequence: u64, events: u64) {
+    let body = format!(
+        r#"{{"identifier": "fake", "version": "1", "timestamp": 1.5, "sequences": {{"4001": {events}}}, "epoch": {epoch}, "sequence": {sequence}}}"#
+    );
+    publish(publisher, Topic::HEARTBEAT, &body);
 }

@@ -5,6 +5,7 @@
 pub(crate) mod bus;
 pub(crate) mod mutate;
 pub(crate) mod tagged;
+pub(crate) mod zmtp;
 
 use std::path::PathBuf;
 
