@@ -16,10 +16,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let at = ClientOptions::default().ports(service.subscriber_port(), service.command_port());
     let client = RemoteClient::connect(at)?;
     let request = CommandRequest::new(ApiCommand::UserDefined).with_custom_command(1);
-    let outcome = client.send_and_wait(&request, Duration::from_secs(2), |progress| {
-        println!("so far: {}", progress.data());
+    let outcome = client.send_and_wait(&request, Duration::from_secs(2), |report| {
+        println!("so far: {} {}", report.result(), report.data());
     })?;
-    println!("reply:  {}", outcome.reply.result());
     println!(
         "result: {} {}",
         outcome.last().result(),

@@ -332,10 +332,12 @@ fn progress_is_told_before_the_result() {
         .send_and_wait(
             &CommandRequest::new(ApiCommand::UserDefined),
             LIMIT,
-            |progress| seen.push(progress.data()["percent"].clone()),
+            |report| seen.push((report.result(), report.data()["percent"].clone())),
         )
         .unwrap();
-    assert_eq!(seen, [10, 50, 90]);
+    let announced = CommandResult::PendingWithNotification;
+    let percents = [json!(null), json!(10), json!(50), json!(90)];
+    assert_eq!(seen, percents.map(|percent| (announced, percent)));
     assert_eq!(outcome.last().result(), CommandResult::Failed);
     assert_eq!(outcome.last().data(), "late");
 }

@@ -12,7 +12,8 @@ use crate::cli::args::Bus;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::signal::Stop;
 use crate::rpc::{
-    ApiCommand, ClientOptions, CommandRequest, Outcome, RemoteClient, Response, RpcError,
+    ApiCommand, ClientOptions, CommandRequest, NOT_PERMITTED, Outcome, RemoteClient, Response,
+    RpcError,
 };
 use crate::zsocket::ClientKeys;
 
@@ -138,6 +139,3 @@ fn broken() -> Failure {
         "the thread that asked the service has ended without an answer",
     )
 }
-
-/// The error code of a command that the role of the key does not permit.
-const NOT_PERMITTED: i64 = 403;

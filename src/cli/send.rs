@@ -55,10 +55,8 @@ impl Send {
         let outcome = bus::ask(&client, &request, patience, &stop, |report| {
             print(out, report)
         })?;
-        print(out, &outcome.reply)?;
-        if let Some(result) = &outcome.result {
-            print(out, result)?;
-        }
+        // A reply that announces a result was a report already.
+        print(out, outcome.last())?;
         Ok(bus::exit_of(request.command(), outcome.last(), &self.bus))
     }
 

@@ -154,7 +154,8 @@ impl RemoteClient {
         )
     }
 
-    /// The same with all that a request can carry, and a call for each report of progress.
+    /// The same with all that a request can carry, and a call for each report on the way: the reply that announces a
+    /// result, at once, and then each report of progress.
     ///
     /// The subscription to results stands before the request leaves; it is kept for later calls.
     ///
@@ -164,7 +165,7 @@ impl RemoteClient {
         &self,
         request: &CommandRequest,
         timeout: Duration,
-        mut progress: impl FnMut(&Response),
+        mut report: impl FnMut(&Response),
     ) -> Result<Outcome, RpcError> {
         let deadline = after(timeout);
         let request = self.with_nonce(request);
@@ -178,9 +179,10 @@ impl RemoteClient {
                 result: None,
             });
         }
+        report(&reply);
         loop {
             match expected.arrivals.recv_deadline(deadline) {
-                Ok(Arrival::Progress(response)) => progress(&response),
+                Ok(Arrival::Progress(response)) => report(&response),
                 Ok(Arrival::Result(result)) => {
                     return Ok(Outcome {
                         reply,

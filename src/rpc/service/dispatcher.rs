@@ -222,7 +222,7 @@ fn asker_of(request: &CommandRequest) -> Option<Asker> {
 const MAX_FRAMES: usize = 64;
 
 /// `errorCode` of a command that the user's role does not permit. *Ours.*
-pub(crate) const NOT_PERMITTED: i64 = 403;
+pub const NOT_PERMITTED: i64 = 403;
 
 /// `errorCode` of a request whose nonce its client has used for another. *Ours.*
-pub(crate) const NONCE_REUSED: i64 = 409;
+pub const NONCE_REUSED: i64 = 409;

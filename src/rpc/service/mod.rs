@@ -22,6 +22,7 @@ mod stats;
 mod tap;
 
 pub use delegate::CommandRequestDelegate;
+pub use dispatcher::{NONCE_REUSED, NOT_PERMITTED};
 pub use options::{Overflow, RpcOptions};
 pub use pending::PendingInfo;
 pub use publisher::Publisher;
