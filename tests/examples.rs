@@ -24,7 +24,7 @@ fn embed_publishes_and_answers() {
 fn pending_command_tells_its_progress_and_its_result() {
     let said = run("pending_command");
     assert!(
-        said.contains(r#"so far: {"step":3,"of":3}"#),
+        said.contains(r#"so far: PENDING_WITH_NOTIFICATION {"step":3,"of":3}"#),
         "progress: {said}"
     );
     assert!(
