@@ -28,7 +28,7 @@ fn pending_command_tells_its_progress_and_its_result() {
         "progress: {said}"
     );
     assert!(
-        said.contains("reply:  PENDING_WITH_NOTIFICATION"),
+        said.contains("so far: PENDING_WITH_NOTIFICATION null"),
         "reply: {said}"
     );
     assert!(
