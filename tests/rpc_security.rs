@@ -619,3 +619,32 @@ fn stopped_service_with_keys_leaves_no_thread() {
     // Other tests of this file may run beside; their services end too.
     eventually("the threads have ended", || count() == 0);
 }
+
+#[test]
+fn client_whose_key_is_made_known_later_is_let_in() {
+    let mut rig = Rig::start(options());
+    let members = rig.ring.directory().join("members.json");
+    let without = fs::read(&members).unwrap();
+    let ada = rig.add("ada", Role::Operator);
+    let with = fs::read(&members).unwrap();
+    rig.client(ada.clone());
+    fs::write(&members, without).unwrap();
+    eventually("the key is unknown", || {
+        let options = rig.options().timeout(Duration::from_millis(200));
+        let client = RemoteClient::connect(options.keys(ada.clone())).unwrap();
+        client.request(ApiCommand::None, &()).is_err()
+    });
+    let client = RemoteClient::connect(rig.options().keys(ada)).unwrap();
+    let subscription = client.subscribe(&[Topic::EVENT]).unwrap();
+    until(&subscription, |notice| {
+        matches!(notice, Notice::Refused { .. }).then_some(())
+    });
+    fs::write(&members, with).unwrap();
+    until_connected(&subscription);
+    assert!(
+        client
+            .request(ApiCommand::GetStatus, &())
+            .unwrap()
+            .is_success()
+    );
+}
