@@ -22,7 +22,8 @@ use common::bus::{
     options, publish, recv_frames, recv_within, send_frames, until_connected,
 };
 
-const SHORT: Duration = Duration::from_millis(150);
+/// Long enough to connect on a busy machine, short enough to be waited for.
+const SHORT: Duration = Duration::from_millis(500);
 
 /// Options for a raw service: the port of its commands, and none that publishes.
 fn commands_at(port: u16) -> ClientOptions {
