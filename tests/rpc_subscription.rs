@@ -11,8 +11,8 @@ use acqbus::zsocket::{Socket, SocketKind};
 use serde_json::json;
 
 use common::bus::{
-    LIMIT, bound, client, client_options, free_port, heartbeat, in_time, launch, options, publish,
-    recv_frames, send_frames, until, until_connected,
+    LIMIT, bound, client, client_options, eventually, free_port, heartbeat, in_time, launch,
+    options, publish, recv_frames, send_frames, until, until_connected,
 };
 
 fn connect(options: ClientOptions) -> RemoteClient {
@@ -265,4 +265,23 @@ fn client_may_go_before_its_subscription() {
     until(&subscription, |notice| {
         matches!(notice, Notice::Message(_)).then_some(())
     });
+}
+
+#[test]
+fn subscription_ends_even_while_its_full_queue_is_held() {
+    let service = launch(options());
+    let options = client_options(&service).buffers(10, 1);
+    let subscription = connect(options).subscribe(&[]).unwrap();
+    until_connected(&subscription);
+    for _ in 0..1000 {
+        service.send_string(Topic::EVENT, "unread").unwrap();
+    }
+    let held = subscription.notices().clone();
+    eventually("the queue is full", || {
+        held.is_full() && service.stats().queue_depth == 0
+    });
+    in_time("dropping a subscription whose queue is held", move || {
+        drop(subscription)
+    });
+    assert!(held.iter().count() <= 2, "what was queued, then the end");
 }

@@ -1,11 +1,12 @@
 //! Following what a service publishes.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use crate::rpc::{Message, RpcError, Topic};
 use crate::zsocket::{
@@ -87,7 +88,8 @@ pub enum Notice {
 /// ```
 #[derive(Debug)]
 pub struct Subscription {
-    // Dropped first, so that a thread that waits for room in the queue ends.
+    // Dropped first, so that a thread that waits for room in the queue ends, whoever else holds the queue.
+    _running: Sender<Infallible>,
     notices: Receiver<Notice>,
     follower: Follower,
 }
@@ -95,8 +97,13 @@ pub struct Subscription {
 impl Subscription {
     pub(crate) fn open(plan: Plan, capacity: usize) -> Result<Self, RpcError> {
         let (sender, notices) = crossbeam_channel::bounded(capacity.max(1));
-        let follower = Follower::start(plan, move |notice| sender.send(notice).is_ok())?;
-        Ok(Self { notices, follower })
+        let (running, ended) = crossbeam_channel::bounded(0);
+        let follower = Follower::start(plan, move |notice| hand_over(&sender, notice, &ended))?;
+        Ok(Self {
+            _running: running,
+            notices,
+            follower,
+        })
     }
 
     /// Blocks the calling thread until the next notice; `None` when the subscription has ended.
@@ -141,10 +148,15 @@ impl Subscription {
     }
 }
 
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        // The thread may wait for room in the queue: without a receiver it ends.
-        self.notices = crossbeam_channel::never();
+/// Waits for room in the queue, unless the subscription ends; `false` when it has.
+fn hand_over(queue: &Sender<Notice>, notice: Notice, ended: &Receiver<Infallible>) -> bool {
+    match queue.try_send(notice) {
+        Ok(()) => true,
+        Err(TrySendError::Disconnected(_)) => false,
+        Err(TrySendError::Full(notice)) => crossbeam_channel::select! {
+            send(queue, notice) -> sent => sent.is_ok(),
+            recv(ended) -> _ => false,
+        },
     }
 }
 
