@@ -100,14 +100,12 @@ pub(super) fn print(out: Output, row: &Row) -> Result<(), Failure> {
         verdict.to_owned(),
         row.peer.map_or_else(String::new, number),
     ]);
+    if verdict.is_empty() {
+        return out.line(text.trim_end());
+    }
     // Painted after padding: colours have no width.
     let padded = format!("{verdict:<VERDICT$}");
-    let text = text.replacen(&padded, &out.paint(colour, &padded), 1);
-    out.line(if verdict.is_empty() {
-        text.trim_end()
-    } else {
-        &text
-    })
+    out.line(&text.replacen(&padded, &out.paint(colour, &padded), 1))
 }
 
 /// A row as `--json` prints it.

@@ -1,0 +1,63 @@
+//! `acqbus bench rpc`: its flags, its lines, its end. What it measures is not for a test.
+#![cfg(feature = "cli")]
+
+mod cli_support;
+
+use cli_support::Program;
+use serde_json::Value;
+
+#[test]
+fn each_case_is_one_object_a_line() {
+    let done = Program::new()
+        .run(&[
+            "bench",
+            "rpc",
+            "--quick",
+            "--runs=1",
+            "--case=send-event",
+            "--json",
+        ])
+        .code(0);
+    let lines: Vec<Value> = done
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a JSON object"))
+        .collect();
+    let cases: Vec<_> = lines.iter().map(|line| &line["case"]).collect();
+    assert_eq!(cases, ["send-event-call-p50", "send-event-call-p99"]);
+    for line in lines {
+        let members: Vec<_> = line.as_object().expect("an object").keys().collect();
+        let contract = [
+            "bench", "case", "unit", "ours", "limit", "ratio", "peer", "runs",
+        ];
+        assert_eq!(members, contract);
+        assert_eq!(line["bench"], "rpc");
+        assert_eq!(line["runs"], 1);
+        assert!(line["ours"].as_f64() > Some(0.0), "{line}");
+        assert_eq!(line["peer"], Value::Null, "no interpreter is named");
+    }
+    assert_eq!(done.err, "", "no progress without a terminal");
+}
+
+#[test]
+fn unknown_case_is_wrong_usage() {
+    let done = Program::new()
+        .run(&["bench", "rpc", "--case", "coffee"])
+        .code(2);
+    assert!(done.err.contains("round-trip"), "{}", done.err);
+}
+
+#[test]
+fn interpreter_without_the_package_is_named() {
+    let done = Program::new()
+        .run(&[
+            "bench",
+            "rpc",
+            "--quick",
+            "--case=send-event",
+            "--python=false",
+        ])
+        .code(2);
+    assert!(done.err.contains("false"), "{}", done.err);
+    assert!(done.err.contains("auto-trainer-api"), "{}", done.err);
+}
