@@ -221,6 +221,10 @@ impl Outbox {
         let mut shared = self.shared.lock();
         let idle = shared.is_empty() && shared.phase != Phase::Closed;
         shared.parked = idle;
+        if idle {
+            shared.normal.release();
+            shared.urgent.release();
+        }
         idle
     }
 
@@ -336,9 +340,16 @@ impl Batch {
     fn clear(&mut self) {
         self.entries.clear();
         self.bytes.clear();
-        // One burst must not keep its memory for ever.
-        self.bytes.shrink_to(KEPT_BYTES);
         self.head = 0;
+    }
+
+    /// Gives back what a burst has taken; for a batch without messages, at a time when nothing is in a hurry.
+    ///
+    /// Not at each turn of a burst, which would get its memory from the system again and again.
+    pub(crate) fn release(&mut self) {
+        self.clear();
+        self.entries.shrink_to(KEPT_ENTRIES);
+        self.bytes.shrink_to(KEPT_BYTES);
     }
 }
 
@@ -413,6 +424,9 @@ fn take(counts: &mut Vec<(Topic, u64)>, topic: Topic) -> u64 {
 
 /// Memory that an empty batch keeps for the next burst.
 const KEPT_BYTES: usize = 1 << 20;
+
+/// The same for what is known of its messages.
+const KEPT_ENTRIES: usize = 4096;
 
 #[cfg(test)]
 mod tests;

@@ -51,6 +51,8 @@ impl PublisherThread {
                 return;
             }
             if self.outbox.park() {
+                batch.release();
+                urgent.release();
                 self.block();
             }
         }
