@@ -69,13 +69,14 @@ fn our_jitter(blocked: Duration) -> Result<f64, Failure> {
     // The answer to the subscription is beside the schedule, the next is on it.
     subscriber.recv()?;
     subscriber.recv()?;
+    let last = Instant::now();
     let options = ClientOptions::default()
         .ports(service.subscriber_port(), service.command_port())
         .timeout(blocked + PATIENCE)
         .retries(0);
     let client = RemoteClient::connect(options)?;
     let asking = spawn(move || client.request(ApiCommand::GetStatus, &()).map(drop))?;
-    let jitter = largest_deviation(&mut subscriber, INTERVAL, blocked)?;
+    let jitter = largest_deviation(&mut subscriber, last, INTERVAL, blocked)?;
     asking
         .join()
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -83,21 +84,20 @@ fn our_jitter(blocked: Duration) -> Result<f64, Failure> {
 }
 
 /// How far, in milliseconds, the distances between heartbeats are from their interval at most.
+///
+/// `last` is when the one before came: a delegate that stops heartbeats shows in the first that comes after it.
 fn largest_deviation(
     subscriber: &mut Subscriber,
+    mut last: Instant,
     interval: Duration,
     time: Duration,
 ) -> Result<f64, Failure> {
     let begin = Instant::now();
-    let mut last = begin;
     let mut largest = Duration::ZERO;
-    let mut first = true;
     while begin.elapsed() < time {
         subscriber.recv()?;
         let now = Instant::now();
-        if !std::mem::take(&mut first) {
-            largest = largest.max((now - last).abs_diff(interval));
-        }
+        largest = largest.max((now - last).abs_diff(interval));
         last = now;
     }
     Ok(largest.as_secs_f64() * 1000.0)
@@ -109,6 +109,7 @@ fn reference_jitter(plan: &Plan, blocked: Duration) -> Result<Option<f64>, Failu
     };
     let mut subscriber = Subscriber::connect(reference.events(), &[Topic::HEARTBEAT])?;
     subscriber.recv()?;
+    let last = Instant::now();
     let mut requester = Requester::connect(reference.commands())?;
     let request = format!(
         r#"{{"command": 400, "nonce": 1, "data": {}}}"#,
@@ -116,7 +117,7 @@ fn reference_jitter(plan: &Plan, blocked: Duration) -> Result<Option<f64>, Failu
     );
     let asking = spawn(move || requester.ask(request.as_bytes()).map(drop))?;
     let interval = Duration::from_secs(1);
-    let jitter = largest_deviation(&mut subscriber, interval, blocked + interval)?;
+    let jitter = largest_deviation(&mut subscriber, last, interval, blocked + interval)?;
     asking
         .join()
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
