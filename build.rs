@@ -4,12 +4,12 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=PKG_CONFIG_PATH");
     if let Err(cause) = pkg_config::Config::new()
-        .atleast_version("4.2")
+        .atleast_version("4.3")
         .cargo_metadata(false)
         .probe("libzmq")
     {
         println!(
-            "cargo::error=acqbus links the system's libzmq (4.2 or later, with CURVE), and pkg-config does not find it. \
+            "cargo::error=acqbus links the system's libzmq (4.3 or later, with CURVE), and pkg-config does not find it. \
              Install it with `apt install libzmq3-dev pkg-config`, `dnf install zeromq-devel pkgconf`, \
              `pacman -S zeromq pkgconf` or `brew install zeromq pkg-config`; `scripts/run` does that for you."
         );

@@ -22,7 +22,7 @@ as_root() {
 }
 
 has_libzmq() {
-    command -v pkg-config >/dev/null 2>&1 && pkg-config --atleast-version=4.2 libzmq
+    command -v pkg-config >/dev/null 2>&1 && pkg-config --atleast-version=4.3 libzmq
 }
 
 install_libzmq() {
@@ -41,10 +41,10 @@ install_libzmq() {
     elif command -v brew >/dev/null 2>&1; then
         brew install zeromq pkg-config >&2
     else
-        die "None of apt, dnf, pacman and brew is here. Install libzmq (4.2 or later, with its headers) and pkg-config" \
+        die "None of apt, dnf, pacman and brew is here. Install libzmq (4.3 or later, with its headers) and pkg-config" \
             "by hand, see that \`pkg-config --modversion libzmq\` answers, and start this again."
     fi
-    has_libzmq || die "libzmq was installed, but \`pkg-config --atleast-version=4.2 libzmq\` still fails." \
+    has_libzmq || die "libzmq was installed, but \`pkg-config --atleast-version=4.3 libzmq\` still fails." \
         "Look at PKG_CONFIG_PATH, and at what \`pkg-config --print-errors --exists libzmq\` says."
 }
 
