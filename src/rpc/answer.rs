@@ -12,7 +12,8 @@ use crate::wire::DecodeError;
 pub struct RequestLimits {
     /// The size of a request, in bytes; 1 MiB unless set.
     pub bytes: usize,
-    /// Arrays and objects within each other; 64 unless set, never more than 127.
+    /// Arrays and objects within each other; 64 unless set; more than
+    /// [`DEPTH_CEILING`](crate::rpc::json::DEPTH_CEILING) (256) counts as that.
     pub depth: usize,
 }
 

@@ -39,7 +39,8 @@ pub struct ClientOptions {
     pub notice_capacity: usize,
     /// Largest message or reply that is accepted, in bytes. Defaults to 64 MiB.
     pub max_message_bytes: usize,
-    /// Deepest nesting of arrays and objects in a reply. Defaults to 64, at most 120.
+    /// Deepest nesting of arrays and objects in a reply. Defaults to 64; more than
+    /// [`DEPTH_CEILING`](crate::rpc::json::DEPTH_CEILING) (256) counts as that.
     pub max_depth: usize,
     /// This client's keys and the service's public key. `None`, the default, is no encryption.
     pub keys: Option<ClientKeys>,

@@ -51,7 +51,8 @@ pub struct RpcOptions {
     /// Largest request in bytes. A little over is answered with an error, far over (64 KiB) ends the connection.
     /// Defaults to 1 MiB.
     pub max_command_bytes: usize,
-    /// Deepest nesting of arrays and objects in a request. Defaults to 64, at most 120.
+    /// Deepest nesting of arrays and objects in a request. Defaults to 64; more than
+    /// [`DEPTH_CEILING`](crate::rpc::json::DEPTH_CEILING) (256) counts as that.
     pub max_depth: usize,
     /// How long `stop` waits for what is queued to reach the subscribers. Defaults to 1 s; zero drops it.
     pub linger: Duration,
