@@ -357,14 +357,6 @@ impl Socket {
         Ok(self.events()?.contains(zmq::POLLIN))
     }
 
-    /// Whether a send would find room now; a PUB socket always has room.
-    ///
-    /// # Errors
-    /// [`ZsocketError::Terminated`].
-    pub fn writable(&self) -> Result<bool, ZsocketError> {
-        Ok(self.events()?.contains(zmq::POLLOUT))
-    }
-
     /// What happens to the socket's connections, from the first call of this on.
     ///
     /// The monitor lives as long as the socket.
