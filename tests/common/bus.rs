@@ -1,6 +1,7 @@
 //! A bus in a test: services on free ports, raw peers, and waiting with a deadline.
 
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use acqbus::rpc::{
@@ -191,10 +192,19 @@ pub(crate) fn in_time<T: Send + 'static>(
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that is free, below those that systems give to whoever asks for any: nobody takes it by chance.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Far apart in test programs that run at the same time.
+        let number = std::process::id()
+            .wrapping_mul(61)
+            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + u16::try_from(number % 20_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Sends a message as a service does.
