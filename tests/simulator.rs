@@ -45,6 +45,22 @@ fn a_pending_command_can_fail() {
 }
 
 #[test]
+fn a_command_beyond_1_000_promised_results_fails_and_is_counted() {
+    let rig = rig(options());
+    let client = client(&rig);
+    let request = test_command(1).with_data(&json!({"seconds": 600})).unwrap();
+    for _ in 0..1_000 {
+        let reply = client.send(&request).unwrap();
+        assert_eq!(reply.result(), CommandResult::PendingWithNotification);
+    }
+    let beyond = client.send(&request).unwrap();
+    assert_eq!(beyond.result(), CommandResult::Failed);
+    let why = beyond.error_message().unwrap();
+    assert!(why.contains("1000 commands are pending"), "{why}");
+    assert_eq!(rig.stats().turned_away, 1);
+}
+
+#[test]
 fn test_commands_that_answer_at_once_answer_as_they_say() {
     let rig = rig(options());
     let client = client(&rig);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::rpc::CommandResponse;
+use crate::rpc::{CommandResponse, CommandResult};
 use crate::simulator::occurrence::Occurrence;
 
 /// What a rig does about a command.
@@ -35,6 +35,20 @@ pub enum Action {
     },
     /// It raises an error with this text.
     Raise(String),
+}
+
+impl Action {
+    /// The result in the reply to the command.
+    pub(crate) const fn result(&self) -> CommandResult {
+        match self {
+            Self::Reply(response)
+            | Self::Block {
+                outcome: response, ..
+            } => response.result(),
+            Self::Defer { .. } => CommandResult::PendingWithNotification,
+            Self::Raise(_) => CommandResult::Exception,
+        }
+    }
 }
 
 impl Answer {

@@ -12,7 +12,7 @@ use crate::rpc::{
 };
 use crate::simulator::answer::Action;
 use crate::simulator::faults::Fate;
-use crate::simulator::shared::Shared;
+use crate::simulator::shared::{MAX_PROMISED, Shared};
 use crate::simulator::worker::{DueResult, Order};
 
 /// Answers the commands of one service.
@@ -29,18 +29,7 @@ impl CommandRequestDelegate for SimulatedDelegate {
         &self,
         request: &CommandRequest,
     ) -> Result<CommandResponse, Box<dyn Error + Send + Sync>> {
-        let answer = self.shared.rig.lock().handle(request);
-        self.shared.command(request, result_of(&answer.action));
-        for told in answer.occurrences {
-            // The command has done its work: a full queue does not undo it, and is counted.
-            if let Err(error) = self.shared.tell(Some(&self.publisher), told) {
-                log::warn!(
-                    "the event of {:?} was not published: {error}",
-                    request.command()
-                );
-            }
-        }
-        match answer.action {
+        match self.shared.answer(&self.publisher, request) {
             Action::Reply(response) => Ok(response),
             Action::Raise(text) => Err(text.into()),
             Action::Block { during, outcome } => {
@@ -67,10 +56,14 @@ impl SimulatedDelegate {
             Fate::Late(by) => after.saturating_add(by),
             Fate::Good | Fate::Doubled => after,
         };
+        let Some(promise) = self.shared.promise() else {
+            return too_many();
+        };
         let (response, pending) = request.defer();
         let due = DueResult {
             at: Instant::now() + delay,
             pending,
+            _promise: promise,
             request: request.clone(),
             outcome,
             is_doubled: fate == Fate::Doubled,
@@ -78,18 +71,12 @@ impl SimulatedDelegate {
         match self.orders.try_send(Order::Result(Box::new(due))) {
             Ok(()) => response,
             // The promise dies with the order, and FAILED is published for it as well.
-            Err(_) => CommandResponse::failed(0, "too many commands are pending"),
+            Err(_) => too_many(),
         }
     }
 }
 
-fn result_of(action: &Action) -> CommandResult {
-    match action {
-        Action::Reply(response)
-        | Action::Block {
-            outcome: response, ..
-        } => response.result(),
-        Action::Defer { .. } => CommandResult::PendingWithNotification,
-        Action::Raise(_) => CommandResult::Exception,
-    }
+fn too_many() -> CommandResponse {
+    let message = format!("{MAX_PROMISED} commands are pending, and no more may be");
+    CommandResponse::failed(0, message)
 }

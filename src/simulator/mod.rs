@@ -198,8 +198,7 @@ impl Simulator {
     /// [`SimulatorError::NotRunning`]; [`SimulatorError::Rpc`] when the service refuses it.
     pub fn publish(&self, occurrence: Occurrence) -> Result<(), SimulatorError> {
         let publisher = self.running()?.publisher();
-        let told = worker::admitted(&self.shared, occurrence);
-        Ok(self.shared.tell(Some(&publisher), told)?)
+        Ok(self.shared.tell_by_hand(Some(&publisher), occurrence)?)
     }
 
     /// Publishes a property change now, by hand.

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::rpc::{
     CommandRequest, CommandResponse, CommandResult, Event, Publisher, RpcError, RpcService, Topic,
 };
+use crate::simulator::answer::Action;
 use crate::simulator::faults::ResultFaults;
 use crate::simulator::occurrence::Occurrence;
 use crate::simulator::rig::Rig;
@@ -71,6 +72,8 @@ pub struct SimulatorStats {
     pub withheld: u64,
     /// Messages that the service refused.
     pub refused: u64,
+    /// Commands that failed because 1,000 results were promised already.
+    pub turned_away: u64,
     /// Observations that a watcher missed because it was too slow.
     pub unobserved: u64,
 }
@@ -84,7 +87,18 @@ pub(crate) struct Shared {
     line: Mutex<Option<Line>>,
     silent: AtomicBool,
     watchers: Mutex<Vec<Sender<Observation>>>,
+    promised: AtomicUsize,
     counts: Counts,
+}
+
+/// The place of a result that is promised, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Promise(Arc<Shared>);
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.0.promised.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A running service; what blocks in its delegate ends when `closing` is dropped.
@@ -102,6 +116,7 @@ struct Counts {
     results: AtomicU64,
     withheld: AtomicU64,
     refused: AtomicU64,
+    turned_away: AtomicU64,
     unobserved: AtomicU64,
 }
 
@@ -114,6 +129,7 @@ impl Shared {
             line: Mutex::default(),
             silent: AtomicBool::new(false),
             watchers: Mutex::default(),
+            promised: AtomicUsize::new(0),
             counts: Counts::default(),
         }
     }
@@ -176,7 +192,7 @@ impl Shared {
         self.watchers.lock().clear();
     }
 
-    pub(crate) fn command(&self, request: &CommandRequest, result: CommandResult) {
+    fn command(&self, request: &CommandRequest, result: CommandResult) {
         count(&self.counts.commands);
         self.observe(|| Observation::Command {
             request: request.clone(),
@@ -184,8 +200,74 @@ impl Shared {
         });
     }
 
-    /// Publishes an event that happens now.
-    pub(crate) fn tell(&self, to: Option<&Publisher>, told: Occurrence) -> Result<(), RpcError> {
+    /// Lets the rig answer a command, and publishes the events of it.
+    ///
+    /// State and events change in one step, here and in the next two: two threads that stop and resume the rig are told
+    /// of in the order in which it was stopped and resumed.
+    pub(crate) fn answer(&self, to: &Publisher, request: &CommandRequest) -> Action {
+        self.answer_to(Some(to), request)
+    }
+
+    fn answer_to(&self, to: Option<&Publisher>, request: &CommandRequest) -> Action {
+        let mut rig = self.rig.lock();
+        let answer = rig.handle(request);
+        self.command(request, answer.action.result());
+        for told in answer.occurrences {
+            // The command has done its work: a full queue does not undo it, and is counted.
+            if let Err(error) = self.tell(to, told) {
+                log::warn!(
+                    "the event of {:?} was not published: {error}",
+                    request.command()
+                );
+            }
+        }
+        drop(rig);
+        answer.action
+    }
+
+    /// Lets something happen to the rig, and publishes it if it is news.
+    pub(crate) fn happen(
+        &self,
+        to: Option<&Publisher>,
+        occurrence: Occurrence,
+    ) -> Result<(), RpcError> {
+        let mut rig = self.rig.lock();
+        let told = rig
+            .admit(occurrence)
+            .map_or(Ok(()), |told| self.tell(to, told));
+        drop(rig);
+        told
+    }
+
+    /// Publishes an occurrence by hand: the rig follows it, and it goes out even when it is no news.
+    pub(crate) fn tell_by_hand(
+        &self,
+        to: Option<&Publisher>,
+        occurrence: Occurrence,
+    ) -> Result<(), RpcError> {
+        let mut rig = self.rig.lock();
+        let told = rig.admit(occurrence.clone()).unwrap_or(occurrence);
+        let told = self.tell(to, told);
+        drop(rig);
+        told
+    }
+
+    /// A place for one more result that is promised; `None`, and counted, when too many are.
+    pub(crate) fn promise(self: &Arc<Self>) -> Option<Promise> {
+        let taken = self
+            .promised
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |promised| {
+                (promised < MAX_PROMISED).then_some(promised + 1)
+            });
+        if taken.is_err() {
+            count(&self.counts.turned_away);
+            return None;
+        }
+        Some(Promise(Arc::clone(self)))
+    }
+
+    /// Publishes an event that happens now; the caller holds the rig from which it comes.
+    fn tell(&self, to: Option<&Publisher>, told: Occurrence) -> Result<(), RpcError> {
         let mut event = Event::now(told.kind);
         event.context.clone_from(&told.context);
         if self.version == SimulatedVersion::V0_9_7 {
@@ -242,6 +324,7 @@ impl Shared {
             results: read(&self.counts.results),
             withheld: read(&self.counts.withheld),
             refused: read(&self.counts.refused),
+            turned_away: read(&self.counts.turned_away),
             unobserved: read(&self.counts.unobserved),
         }
     }
@@ -269,4 +352,59 @@ impl Shared {
 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Results that may be promised at a time: each holds the data of its request, and its due time may be far off.
+pub(crate) const MAX_PROMISED: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::rpc::{ApiCommand, EventKind};
+
+    #[test]
+    fn a_stop_and_a_resume_are_told_in_the_order_in_which_they_happened() {
+        const EACH: usize = 20_000;
+        let shared = Shared::new(SimulatedVersion::V0_12_0);
+        let seen = shared.watch(4 * EACH);
+        thread::scope(|scope| {
+            for command in [ApiCommand::EmergencyStop, ApiCommand::EmergencyResume] {
+                let shared = &shared;
+                scope.spawn(move || {
+                    for _ in 0..EACH {
+                        shared.answer_to(None, &CommandRequest::new(command));
+                    }
+                });
+            }
+        });
+        shared.unwatch();
+        let mut is_stopped = false;
+        let mut resumes = 0;
+        for observation in seen {
+            let Observation::Event(told) = observation else {
+                continue;
+            };
+            if told.kind == EventKind::EmergencyResume {
+                assert!(is_stopped, "a resume was told before the stop that it ends");
+                resumes += 1;
+            }
+            is_stopped = told.kind == EventKind::EmergencyStop;
+        }
+        assert_eq!(shared.rig.lock().emergency.is_stopped, is_stopped);
+        assert!(resumes > 0);
+    }
+
+    #[test]
+    fn promises_have_a_bound_and_are_given_back() {
+        let shared = Arc::new(Shared::new(SimulatedVersion::V0_12_0));
+        let mut held: Vec<_> = (0..MAX_PROMISED)
+            .map(|_| shared.promise().unwrap())
+            .collect();
+        assert!(shared.promise().is_none());
+        assert_eq!(shared.stats().turned_away, 1);
+        held.pop();
+        assert!(shared.promise().is_some());
+    }
 }

@@ -11,9 +11,8 @@ use crate::rpc::{
 };
 use crate::simulator::delegate::SimulatedDelegate;
 use crate::simulator::happening::Happening;
-use crate::simulator::occurrence::Occurrence;
 use crate::simulator::script::{ScriptAction, ScriptStep};
-use crate::simulator::shared::{Line, Observation, Shared};
+use crate::simulator::shared::{Line, Observation, Promise, Shared};
 use crate::simulator::timeline::{Timeline, TimelineItem};
 
 /// All that the thread owns.
@@ -44,6 +43,7 @@ pub(crate) enum Order {
 pub(crate) struct DueResult {
     pub(crate) at: Instant,
     pub(crate) pending: PendingCommand,
+    pub(crate) _promise: Promise,
     pub(crate) request: CommandRequest,
     pub(crate) outcome: CommandResponse,
     pub(crate) is_doubled: bool,
@@ -99,10 +99,7 @@ impl Worker {
                 Happening::Property(change) => {
                     self.shared.tell_property(publisher.as_ref(), change)
                 }
-                Happening::Event(occurrence) => {
-                    let news = self.shared.rig.lock().admit(occurrence);
-                    news.map_or(Ok(()), |news| self.shared.tell(publisher.as_ref(), news))
-                }
+                Happening::Event(occurrence) => self.shared.happen(publisher.as_ref(), occurrence),
             };
             warn(told, "something that happened");
         }
@@ -126,10 +123,7 @@ impl Worker {
         let publisher = self.publisher();
         let to = publisher.as_ref();
         let told = match action {
-            ScriptAction::Event(occurrence) => {
-                let told = admitted(&self.shared, occurrence);
-                self.shared.tell(to, told)
-            }
+            ScriptAction::Event(occurrence) => self.shared.tell_by_hand(to, occurrence),
             ScriptAction::Property(change) => self.shared.tell_property(to, change),
             ScriptAction::Raw { topic, body } => self.shared.tell_raw(to, topic, body),
             fault => {
@@ -243,15 +237,6 @@ pub(crate) fn start(
         service,
         closing: closing_sender,
     })
-}
-
-/// What is published of an occurrence by hand: the rig follows it, and it goes out even when it is no news.
-pub(crate) fn admitted(shared: &Shared, occurrence: Occurrence) -> Occurrence {
-    shared
-        .rig
-        .lock()
-        .admit(occurrence.clone())
-        .unwrap_or(occurrence)
 }
 
 fn warn(told: Result<(), RpcError>, what: &str) {

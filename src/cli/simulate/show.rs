@@ -84,6 +84,7 @@ pub(crate) fn stats(stats: &SimulatorStats) -> String {
     for (count, what) in [
         (stats.withheld, "withheld by faults"),
         (stats.refused, "refused by the service"),
+        (stats.turned_away, "failed for want of room"),
         (stats.unobserved, "not shown"),
     ] {
         if count > 0 {
@@ -103,6 +104,7 @@ pub(crate) fn ended(stats: &SimulatorStats) -> Value {
         "results": stats.results,
         "withheld": stats.withheld,
         "refused": stats.refused,
+        "turnedAway": stats.turned_away,
         "unobserved": stats.unobserved,
     })
 }
