@@ -11,7 +11,10 @@ use crate::rpc::{ApiCommand, CommandResponse, CommandResult, RpcError};
 /// Where unfinished commands are kept; the service is one.
 pub(crate) trait Deferrals: Send + Sync {
     /// Notes a command as unfinished and returns its handle's number.
-    fn open(&self, command: Deferred) -> u64;
+    ///
+    /// # Errors
+    /// [`RpcError::TooManyPending`].
+    fn open(&self, command: Deferred) -> Result<u64, RpcError>;
     /// Publishes how far the command is.
     fn progress(&self, id: u64, response: &CommandResponse) -> Result<(), RpcError>;
     /// Publishes the outcome and forgets the command.
@@ -51,22 +54,34 @@ pub(crate) struct Deferred {
 #[derive(Debug)]
 pub struct PendingCommand {
     origin: Origin,
-    id: u64,
+    /// `None` for a command that no service keeps.
+    id: Option<u64>,
     command: ApiCommand,
     nonce: Nonce,
 }
 
 impl PendingCommand {
-    /// Notes the command where its request came from.
-    pub(crate) fn open(origin: &Origin, deferred: Deferred) -> Self {
+    /// Notes the command where its request came from, and gives the response that fits.
+    pub(crate) fn open(origin: &Origin, deferred: Deferred) -> (CommandResponse, Self) {
         let (command, nonce) = (deferred.command, deferred.nonce.clone());
-        let id = origin.0.as_ref().map_or(0, |origin| origin.open(deferred));
-        Self {
+        let opened = origin.0.as_ref().map(|origin| origin.open(deferred));
+        let (response, id) = match opened.transpose() {
+            Ok(id) => (
+                CommandResponse::new(CommandResult::PendingWithNotification),
+                id,
+            ),
+            Err(error) => {
+                let refusal = CommandResponse::unavailable().with_error_message(error.to_string());
+                (refusal, None)
+            }
+        };
+        let pending = Self {
             origin: origin.clone(),
             id,
             command,
             nonce,
-        }
+        };
+        (response, pending)
     }
 
     /// The command that waits for its result.
@@ -84,10 +99,10 @@ impl PendingCommand {
     /// Publishes FAILED by itself unless the command ends within `limit` from now.
     #[must_use]
     pub fn with_deadline(self, limit: Duration) -> Self {
-        if let (Some(origin), Some(deadline)) = (&self.origin.0, Instant::now().checked_add(limit))
+        if let (Ok((origin, id)), Some(deadline)) = (self.kept(), Instant::now().checked_add(limit))
         {
             // A command that is over needs no deadline.
-            let _ = origin.set_deadline(self.id, deadline);
+            let _ = origin.set_deadline(id, deadline);
         }
         self
     }
@@ -101,7 +116,8 @@ impl PendingCommand {
     /// [`RpcError::Finished`] after the result; else as [`Publisher::send_dict`](crate::rpc::Publisher::send_dict).
     pub fn progress<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), RpcError> {
         let response = CommandResponse::new(CommandResult::PendingWithNotification).with_data(data);
-        self.origin()?.progress(self.id, &response)
+        let (origin, id) = self.kept()?;
+        origin.progress(id, &response)
     }
 
     /// Publishes the outcome: a result and its data.
@@ -119,21 +135,23 @@ impl PendingCommand {
     /// Publishes the outcome with all that a response can say.
     ///
     /// # Errors
-    /// [`RpcError::Finished`] when the command has its result already (a second answer, a passed deadline, a stopped service);
-    /// [`RpcError::QueueFull`], after which the command is still pending and the call can be made again.
+    /// [`RpcError::Finished`] when the command has its result already (a second answer, a passed deadline, a stopped
+    /// service). A full queue is no obstacle: a result is published past its bound, and never dropped for another message.
     pub fn finish(&self, response: &CommandResponse) -> Result<(), RpcError> {
-        self.origin()?.finish(self.id, response)
+        let (origin, id) = self.kept()?;
+        origin.finish(id, response)
     }
 
-    fn origin(&self) -> Result<&dyn Deferrals, RpcError> {
-        self.origin.0.as_deref().ok_or(RpcError::Stopped)
+    fn kept(&self) -> Result<(&dyn Deferrals, u64), RpcError> {
+        let origin = self.origin.0.as_deref().ok_or(RpcError::Stopped)?;
+        Ok((origin, self.id.ok_or(RpcError::Finished)?))
     }
 }
 
 impl Drop for PendingCommand {
     fn drop(&mut self) {
-        if let Ok(origin) = self.origin() {
-            origin.abandon(self.id, "the application gave no result");
+        if let Ok((origin, id)) = self.kept() {
+            origin.abandon(id, "the application gave no result");
         }
     }
 }

@@ -81,6 +81,12 @@ pub enum RpcError {
         /// Limit of the queue in bytes.
         byte_limit: usize,
     },
+    /// As many commands are pending as the service allows.
+    #[error("{limit} commands are pending already, which is the limit")]
+    TooManyPending {
+        /// The limit.
+        limit: usize,
+    },
     /// The pending command has its result already.
     #[error("the pending command has its result already")]
     Finished,

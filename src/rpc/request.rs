@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::rpc::command::{ApiCommand, CommandResult};
+use crate::rpc::command::ApiCommand;
 use crate::rpc::defer::{Deferred, Origin, PendingCommand};
 use crate::rpc::dialect::Dialect;
 use crate::rpc::error::RpcError;
@@ -138,10 +138,11 @@ impl CommandRequest {
     /// Gives the response PENDING_WITH_NOTIFICATION, for the delegate to return, and the handle that publishes the result, for
     /// whichever thread does the work. The command is pending from this call on.
     ///
-    /// A request that no service received (one made in a test) gives a handle whose calls return [`RpcError::Stopped`].
+    /// Where [`RpcOptions::max_pending`](crate::rpc::RpcOptions::max_pending) commands are pending already, the response is
+    /// UNAVAILABLE and says so, and the handle's calls return [`RpcError::Finished`]. A request that no service received (one made in a test) gives a handle whose calls return [`RpcError::Stopped`].
     #[must_use]
     pub fn defer(&self) -> (CommandResponse, PendingCommand) {
-        let pending = PendingCommand::open(
+        PendingCommand::open(
             &self.origin,
             Deferred {
                 command: self.command,
@@ -149,9 +150,7 @@ impl CommandRequest {
                 nonce: self.nonce.clone(),
                 user: self.user.clone(),
             },
-        );
-        let response = CommandResponse::new(CommandResult::PendingWithNotification);
-        (response, pending)
+        )
     }
 
     pub(crate) fn set_user(&mut self, user: &str) {

@@ -11,7 +11,7 @@ use std::time::Instant;
 use crate::rpc::answer::{Answered, RequestLimits, answer, panic_response};
 use crate::rpc::defer::{Deferrals, Origin};
 use crate::rpc::service::admission::Admission;
-use crate::rpc::service::delegate::DelegateSlot;
+use crate::rpc::service::delegate::{CommandRequestDelegate, DelegateSlot};
 use crate::rpc::service::once::{Asker, OnceWindow, Seen};
 use crate::rpc::service::stats::Meters;
 use crate::rpc::{ApiCommand, CommandRequest, CommandResponse, Dialect, encode_unusable_reply};
@@ -43,8 +43,9 @@ impl Dispatcher {
                 }
                 Ok(None) => self.block(),
                 Err(error) => {
-                    log::error!("the dispatcher cannot receive: {error}");
-                    self.block();
+                    // Only a terminated context gets here, and ours lives as long as the service.
+                    log::error!("no command is answered any more: {error}");
+                    return;
                 }
             }
         }
@@ -116,12 +117,16 @@ impl Dispatcher {
             self.meters.refused_command();
             return CommandResponse::failed(NOT_PERMITTED, why);
         }
+        let Some(delegate) = self.delegate.current() else {
+            // Not remembered: a repeat may find a delegate.
+            return CommandResponse::unavailable();
+        };
         let Some(asker) = asker_of(request) else {
-            return self.ask_delegate(request);
+            return self.ask(delegate, request);
         };
         match self.once.check(Instant::now(), &asker, frame) {
             Seen::Fresh => {
-                let response = self.ask_delegate(request);
+                let response = self.ask(delegate, request);
                 self.once
                     .store(Instant::now(), asker, frame, response.clone());
                 response
@@ -181,10 +186,11 @@ impl Dispatcher {
         }
     }
 
-    fn ask_delegate(&self, request: &mut CommandRequest) -> CommandResponse {
-        let Some(delegate) = self.delegate.current() else {
-            return CommandResponse::unavailable();
-        };
+    fn ask(
+        &self,
+        delegate: Arc<dyn CommandRequestDelegate>,
+        request: &mut CommandRequest,
+    ) -> CommandResponse {
         request.set_origin(Origin(Some(self.pending.clone())));
         let command = request.command().name();
         let _busy = self.meters.busy();

@@ -31,9 +31,10 @@ pub use tap::Tap;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
+use std::thread::{self, ThreadId};
 use std::time::Instant;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 
 use self::outbox::{Outbox, OutboxLimits};
@@ -69,6 +70,7 @@ pub struct RpcService {
     publisher: Publisher,
     bound: OnceLock<Bound>,
     state: Mutex<State>,
+    stopped: Condvar,
 }
 
 #[derive(Debug)]
@@ -77,6 +79,10 @@ enum State {
     Running(Box<Running>),
     /// Running without sockets, by [`RpcOptions::enable`].
     Disabled,
+    /// On its way down, on another thread.
+    Stopping {
+        dispatcher: ThreadId,
+    },
     Stopped,
 }
 
@@ -90,11 +96,12 @@ impl RpcService {
             overflow: options.overflow,
         }));
         let publisher = Publisher::new(Arc::clone(&outbox), options.dialect, options.extras);
+        let max_pending = options.max_pending;
         Self {
             shared: Shared {
                 options,
                 outbox,
-                pending: PendingCommands::new(publisher.clone()),
+                pending: PendingCommands::new(publisher.clone(), max_pending),
                 delegate: Arc::default(),
                 taps: Arc::default(),
                 meters: Arc::new(Meters::new(Instant::now())),
@@ -103,6 +110,7 @@ impl RpcService {
             publisher,
             bound: OnceLock::new(),
             state: Mutex::new(State::New),
+            stopped: Condvar::new(),
         }
     }
 
@@ -129,7 +137,7 @@ impl RpcService {
         match *state {
             State::New => {}
             State::Running(_) | State::Disabled => return Err(RpcError::AlreadyStarted),
-            State::Stopped => return Err(RpcError::Stopped),
+            State::Stopping { .. } | State::Stopped => return Err(RpcError::Stopped),
         }
         if !self.shared.options.enable {
             self.shared.outbox.open_to_nowhere();
@@ -146,17 +154,35 @@ impl RpcService {
     /// Stops the service for good.
     ///
     /// No more commands are taken, pending ones fail, and what is queued is delivered within the linger. Blocks until
-    /// the delegate's current call, the linger and both threads have ended. Called by the delegate itself, it does not
-    /// wait for that call. A second call does nothing.
+    /// the delegate's current call, the linger and both threads have ended, also where another thread stops it already.
+    /// Called by the delegate itself, it does not wait for that call. Once stopped, a further call does nothing.
     pub fn stop(&self) {
-        let state = std::mem::replace(&mut *self.state.lock(), State::Stopped);
-        match state {
-            State::Running(running) => running.close(&self.shared),
-            State::New | State::Disabled | State::Stopped => self.shared.outbox.close(),
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Stopped) {
+            State::Running(running) => {
+                *state = State::Stopping {
+                    dispatcher: running.dispatcher_thread(),
+                };
+                drop(state);
+                running.close(&self.shared);
+                self.release();
+                *self.state.lock() = State::Stopped;
+                self.stopped.notify_all();
+            }
+            State::Stopping { dispatcher } => {
+                *state = State::Stopping { dispatcher };
+                // The first stop waits for this very call.
+                if dispatcher != thread::current().id() {
+                    self.stopped
+                        .wait_while(&mut state, |state| matches!(state, State::Stopping { .. }));
+                }
+            }
+            State::New | State::Disabled => {
+                self.shared.outbox.close();
+                self.release();
+            }
+            State::Stopped => {}
         }
-        self.shared.taps.close();
-        // A delegate that holds its service would otherwise keep it for ever.
-        self.shared.delegate.set(None);
     }
 
     /// Registers the delegate that answers commands, in place of any other; the next command goes to it.
@@ -300,9 +326,10 @@ impl RpcService {
             tap_lost: self.shared.taps.lost(),
             refused_handshakes: match &*self.state.lock() {
                 State::Running(running) => running.zap_stats().map_or(0, |zap| zap.refused()),
-                State::New | State::Disabled | State::Stopped => 0,
+                State::New | State::Disabled | State::Stopping { .. } | State::Stopped => 0,
             },
             pending: self.shared.pending.count(),
+            refused_pending: self.shared.pending.refused(),
             ..self.shared.meters.read(Instant::now())
         }
     }
@@ -310,6 +337,12 @@ impl RpcService {
     /// Sends no heartbeats while `muted`; none is made up for afterwards. For the faults of the simulated rig.
     pub(crate) fn mute_heartbeats(&self, muted: bool) {
         self.shared.muted.store(muted, Ordering::Relaxed);
+    }
+
+    fn release(&self) {
+        self.shared.taps.close();
+        // A delegate that holds its service would otherwise keep it for ever.
+        self.shared.delegate.set(None);
     }
 }
 

@@ -37,7 +37,8 @@ pub struct RpcOptions {
     pub enable: bool,
     /// How many published messages may wait for the publisher's thread. At least 1. Defaults to 100,000.
     pub queue_messages: usize,
-    /// How many bytes of bodies may wait for the publisher's thread. Defaults to 64 MiB.
+    /// How many bytes of bodies may wait for the publisher's thread. Defaults to 64 MiB. What the thread has taken and is
+    /// sending, and emergencies, count apart: as much again each, at most.
     pub queue_bytes: usize,
     /// What happens to a message that finds the queue full. Defaults to [`Overflow::Refuse`].
     pub overflow: Overflow,
@@ -62,6 +63,8 @@ pub struct RpcOptions {
     pub dialect: Dialect,
     /// Adds `epoch` and `sequence` to every published object, so that a subscriber can tell what it missed. Defaults to `true`.
     pub extras: bool,
+    /// How many commands may be pending at a time; one more is answered UNAVAILABLE. Defaults to 10,000; 0 allows none.
+    pub max_pending: usize,
     /// How many answered requests are remembered, so that a repeat runs no command twice. At least 1. Defaults to 1,024.
     pub once_entries: usize,
     /// How long an answered request is remembered. Defaults to 60 s.
@@ -109,6 +112,7 @@ impl Default for RpcOptions {
             handshake_timeout: Duration::from_secs(5),
             dialect: Dialect::default(),
             extras: true,
+            max_pending: 10_000,
             once_entries: 1024,
             once_window: Duration::from_secs(60),
             keys: None,
@@ -245,6 +249,13 @@ impl RpcOptions {
     #[must_use]
     pub fn extras(mut self, extras: bool) -> Self {
         self.extras = extras;
+        self
+    }
+
+    /// Sets [`max_pending`](Self::max_pending).
+    #[must_use]
+    pub fn max_pending(mut self, commands: usize) -> Self {
+        self.max_pending = commands;
         self
     }
 

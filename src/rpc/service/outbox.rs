@@ -8,10 +8,9 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::rpc::topic::Topic;
 use crate::rpc::{Overflow, RpcError};
@@ -35,7 +34,7 @@ pub(crate) struct Outbox {
     /// Set while the urgent lane holds something, so that the publisher looks without the lock.
     urgent: AtomicBool,
     /// Set at the start.
-    waker: OnceLock<Waker>,
+    waker: RwLock<Option<Waker>>,
 }
 
 impl Outbox {
@@ -46,15 +45,20 @@ impl Outbox {
             shared: Mutex::new(Shared::default()),
             in_flight: AtomicUsize::new(0),
             urgent: AtomicBool::new(false),
-            waker: OnceLock::new(),
+            waker: RwLock::new(None),
         }
     }
 
     /// Takes messages from now on and wakes the publisher for them.
     pub(crate) fn open(&self, waker: Waker) {
-        // A second start is refused before it gets here.
-        let _ = self.waker.set(waker);
+        *self.waker.write() = Some(waker);
         self.shared.lock().phase = Phase::Open;
+    }
+
+    /// Back to the state before [`Outbox::open`], after a start that failed half way.
+    pub(crate) fn reset(&self) {
+        *self.waker.write() = None;
+        *self.shared.lock() = Shared::default();
     }
 
     /// Accepts messages from now on and forgets them.
@@ -71,7 +75,8 @@ impl Outbox {
         self.push_within(topic, body, marked, true)
     }
 
-    /// The same past the bound: for what the service owes by itself, whose number has a bound of its own.
+    /// The same past the bound, and never dropped for another: for results that the service owes, whose number is
+    /// bounded where they are kept.
     ///
     /// # Errors
     /// [`RpcError::NotStarted`] or [`RpcError::Stopped`].
@@ -128,6 +133,7 @@ impl Outbox {
                 len: body.len(),
                 skipped,
                 marked,
+                owed: !bounded,
             },
             body,
         );
@@ -167,6 +173,7 @@ impl Outbox {
                     len: body.len(),
                     skipped: 0,
                     marked,
+                    owed: true,
                 },
                 body,
             );
@@ -176,12 +183,18 @@ impl Outbox {
         Ok(())
     }
 
-    /// Takes all that waits in the normal lane, in exchange for an emptied batch whose memory is used again.
+    /// Takes what waits longest in the normal lane, in exchange for an emptied batch whose memory is used again.
+    ///
+    /// Results that were spared from a drop come first, by themselves.
     pub(crate) fn take(&self, emptied: &mut Batch) {
         debug_assert!(emptied.entries.is_empty());
         emptied.clear();
         let mut shared = self.shared.lock();
-        std::mem::swap(&mut shared.normal, emptied);
+        if shared.spared.entries.is_empty() {
+            std::mem::swap(&mut shared.normal, emptied);
+        } else {
+            std::mem::swap(&mut shared.spared, emptied);
+        }
         self.in_flight
             .store(emptied.entries.len(), Ordering::Relaxed);
     }
@@ -208,7 +221,7 @@ impl Outbox {
     /// Numbers of messages that were dropped behind the last one sent, by topic; none while some are still to be sent.
     pub(crate) fn take_trailing_drops(&self, mut each: impl FnMut(Topic, u64)) {
         let mut shared = self.shared.lock();
-        if shared.normal.entries.is_empty() && self.in_flight.load(Ordering::Relaxed) == 0 {
+        if shared.is_empty() && self.in_flight.load(Ordering::Relaxed) == 0 {
             shared
                 .skipped
                 .drain(..)
@@ -247,6 +260,7 @@ impl Outbox {
         let shared = self.shared.lock();
         OutboxCounts {
             depth: shared.normal.entries.len()
+                + shared.spared.entries.len()
                 + shared.urgent.entries.len()
                 + self.in_flight.load(Ordering::Relaxed),
             dropped: shared.dropped,
@@ -256,7 +270,7 @@ impl Outbox {
 
     /// Wakes the publisher for a reason other than a message: a deadline moved, a key was revoked.
     pub(crate) fn nudge(&self) {
-        if let Some(waker) = self.waker.get() {
+        if let Some(waker) = &*self.waker.read() {
             waker.wake();
         }
     }
@@ -289,18 +303,6 @@ pub(crate) struct OutboxCounts {
     pub(crate) depth: usize,
     pub(crate) dropped: u64,
     pub(crate) refused: u64,
-}
-
-impl Entry {
-    /// A message that did not wait here.
-    pub(crate) fn unqueued(topic: Topic, marked: bool) -> Self {
-        Self {
-            topic,
-            len: 0,
-            skipped: 0,
-            marked,
-        }
-    }
 }
 
 /// Messages in the order in which they were queued, their bodies end to end in one buffer.
@@ -362,12 +364,29 @@ pub(crate) struct Entry {
     pub(crate) skipped: u64,
     /// Whether the body takes the members `epoch` and `sequence`.
     pub(crate) marked: bool,
+    /// Whether it is spared when the oldest make room.
+    owed: bool,
+}
+
+impl Entry {
+    /// A message that did not wait here.
+    pub(crate) fn unqueued(topic: Topic, marked: bool) -> Self {
+        Self {
+            topic,
+            len: 0,
+            skipped: 0,
+            marked,
+            owed: true,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     normal: Batch,
     urgent: Batch,
+    /// Owed messages that stood in the way when the oldest made room; older than all of `normal`.
+    spared: Batch,
     /// Dropped since the last accepted message of the topic.
     skipped: Vec<(Topic, u64)>,
     dropped: u64,
@@ -387,13 +406,20 @@ enum Phase {
 
 impl Shared {
     fn is_empty(&self) -> bool {
-        self.normal.entries.is_empty() && self.urgent.entries.is_empty()
+        self.normal.entries.is_empty()
+            && self.urgent.entries.is_empty()
+            && self.spared.entries.is_empty()
     }
 
+    /// Makes room by the oldest message that may go; `false` when nothing is left.
     fn drop_oldest(&mut self) -> bool {
-        let Some((entry, _)) = self.normal.next() else {
+        let Some((entry, body)) = self.normal.next() else {
             return false;
         };
+        if entry.owed {
+            self.spared.push(entry, body);
+            return true;
+        }
         self.dropped += 1;
         add(
             &mut self.normal.dropped_before,

@@ -1,6 +1,6 @@
 //! The commands of one service that were answered as pending and still owe their result.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -38,10 +38,29 @@ pub(crate) struct PendingCommands {
     unfinished: Arc<Unfinished>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Unfinished {
-    commands: Mutex<BTreeMap<u64, Entry>>,
-    next: AtomicU64,
+    limit: usize,
+    commands: Mutex<Commands>,
+    refused: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Commands {
+    next: u64,
+    entries: BTreeMap<u64, Entry>,
+    /// Those of the entries that have one, the soonest first.
+    deadlines: BTreeSet<(Instant, u64)>,
+}
+
+impl Commands {
+    fn remove(&mut self, id: u64) -> Option<Entry> {
+        let entry = self.entries.remove(&id)?;
+        if let Some(deadline) = entry.deadline {
+            self.deadlines.remove(&(deadline, id));
+        }
+        Some(entry)
+    }
 }
 
 #[derive(Debug)]
@@ -52,16 +71,22 @@ struct Entry {
 }
 
 impl PendingCommands {
-    pub(crate) fn new(publisher: Publisher) -> Self {
+    /// At most `limit` commands are pending at a time.
+    pub(crate) fn new(publisher: Publisher, limit: usize) -> Self {
         Self {
             publisher,
-            unfinished: Arc::default(),
+            unfinished: Arc::new(Unfinished {
+                limit,
+                commands: Mutex::default(),
+                refused: AtomicU64::new(0),
+            }),
         }
     }
 
     pub(crate) fn list(&self, now: Instant) -> Vec<PendingInfo> {
         let commands = self.unfinished.commands.lock();
         commands
+            .entries
             .values()
             .map(
                 |Entry {
@@ -81,62 +106,59 @@ impl PendingCommands {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.unfinished.commands.lock().len()
+        self.unfinished.commands.lock().entries.len()
+    }
+
+    /// How many commands could not become pending for want of room.
+    pub(crate) fn refused(&self) -> u64 {
+        self.unfinished.refused.load(Ordering::Relaxed)
     }
 
     /// When the next command fails by itself.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.unfinished
-            .commands
-            .lock()
-            .values()
-            .filter_map(|entry| entry.deadline)
-            .min()
+        let commands = self.unfinished.commands.lock();
+        commands.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
     /// Publishes FAILED for the commands whose deadline has passed.
     pub(crate) fn expire(&self, now: Instant) {
-        self.fail(
-            |entry| entry.deadline.is_some_and(|deadline| now >= deadline),
-            "the command did not end before its deadline",
-        );
+        let mut commands = self.unfinished.commands.lock();
+        while let Some(&(deadline, id)) = commands.deadlines.first() {
+            if now < deadline {
+                return;
+            }
+            if let Some(entry) = commands.remove(id) {
+                self.publish_failure(&entry, "the command did not end before its deadline");
+            }
+        }
     }
 
     /// Publishes FAILED for all: the service ends.
     pub(crate) fn abandon_all(&self) {
-        self.fail(|_| true, "the service stopped before the command ended");
-    }
-
-    fn fail(&self, which: impl Fn(&Entry) -> bool, why: &str) {
         let mut commands = self.unfinished.commands.lock();
-        commands.retain(|_, entry| {
-            let fails = which(entry);
-            if fails {
-                self.publish_failure(&entry.deferred, why);
+        while let Some((&id, _)) = commands.entries.first_key_value() {
+            if let Some(entry) = commands.remove(id) {
+                self.publish_failure(&entry, "the service stopped before the command ended");
             }
-            !fails
-        });
-    }
-
-    /// Past the bound of the queue, or a client would wait for ever; there is at most one for each pending command.
-    fn publish_failure(&self, deferred: &Deferred, why: &str) {
-        let (body, shape) = self.body(deferred, &CommandResponse::failed(0, why));
-        let queued = self
-            .publisher
-            .queue_owed(Topic::COMMAND_RESULT, &body, shape);
-        if let Err(error) = queued {
-            log::debug!("no result for nonce {}: {error}", deferred.nonce);
         }
     }
 
-    fn publish(
+    fn publish_failure(&self, entry: &Entry, why: &str) {
+        let failed = CommandResponse::failed(0, why);
+        if let Err(error) = self.publish_result(&entry.deferred, &failed) {
+            log::debug!("no result for nonce {}: {error}", entry.deferred.nonce);
+        }
+    }
+
+    /// Past the bound of the queue, or a client would wait for ever; there is at most one for each pending command.
+    fn publish_result(
         &self,
-        topic: Topic,
         deferred: &Deferred,
         response: &CommandResponse,
     ) -> Result<(), RpcError> {
         let (body, shape) = self.body(deferred, response);
-        self.publisher.queue(topic, &body, shape)
+        self.publisher
+            .queue_owed(Topic::COMMAND_RESULT, &body, shape)
     }
 
     fn body(&self, deferred: &Deferred, response: &CommandResponse) -> (Vec<u8>, Shape) {
@@ -153,42 +175,52 @@ impl PendingCommands {
 }
 
 impl Deferrals for PendingCommands {
-    fn open(&self, deferred: Deferred) -> u64 {
-        let id = self.unfinished.next.fetch_add(1, Ordering::Relaxed);
+    fn open(&self, deferred: Deferred) -> Result<u64, RpcError> {
+        let mut commands = self.unfinished.commands.lock();
+        if commands.entries.len() >= self.unfinished.limit {
+            self.unfinished.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(RpcError::TooManyPending {
+                limit: self.unfinished.limit,
+            });
+        }
+        let id = commands.next;
+        commands.next += 1;
         let entry = Entry {
             deferred,
             since: Instant::now(),
             deadline: None,
         };
-        self.unfinished.commands.lock().insert(id, entry);
-        id
+        commands.entries.insert(id, entry);
+        Ok(id)
     }
 
     fn progress(&self, id: u64, response: &CommandResponse) -> Result<(), RpcError> {
         let commands = self.unfinished.commands.lock();
-        let entry = commands.get(&id).ok_or(RpcError::Finished)?;
-        self.publish(Topic::COMMAND_PROGRESS, &entry.deferred, response)
+        let entry = commands.entries.get(&id).ok_or(RpcError::Finished)?;
+        let (body, shape) = self.body(&entry.deferred, response);
+        self.publisher.queue(Topic::COMMAND_PROGRESS, &body, shape)
     }
 
     fn finish(&self, id: u64, response: &CommandResponse) -> Result<(), RpcError> {
         let mut commands = self.unfinished.commands.lock();
-        let entry = commands.get(&id).ok_or(RpcError::Finished)?;
-        self.publish(Topic::COMMAND_RESULT, &entry.deferred, response)?;
-        commands.remove(&id);
-        Ok(())
+        let entry = commands.remove(id).ok_or(RpcError::Finished)?;
+        self.publish_result(&entry.deferred, response)
     }
 
     fn abandon(&self, id: u64, why: &str) {
         let mut commands = self.unfinished.commands.lock();
-        if let Some(entry) = commands.remove(&id) {
-            self.publish_failure(&entry.deferred, why);
+        if let Some(entry) = commands.remove(id) {
+            self.publish_failure(&entry, why);
         }
     }
 
     fn set_deadline(&self, id: u64, deadline: Instant) -> Result<(), RpcError> {
         let mut commands = self.unfinished.commands.lock();
-        let entry = commands.get_mut(&id).ok_or(RpcError::Finished)?;
-        entry.deadline = Some(deadline);
+        let entry = commands.entries.get_mut(&id).ok_or(RpcError::Finished)?;
+        if let Some(old) = entry.deadline.replace(deadline) {
+            commands.deadlines.remove(&(old, id));
+        }
+        commands.deadlines.insert((deadline, id));
         drop(commands);
         self.publisher.outbox().nudge();
         Ok(())
@@ -202,6 +234,8 @@ mod tests {
     use crate::rpc::{CommandResult, Dialect, Overflow, Response};
     use crate::zsocket::{WakeReceiver, wake_pair};
 
+    const LIMIT: usize = 8;
+
     struct Bench {
         outbox: Arc<Outbox>,
         pending: PendingCommands,
@@ -209,16 +243,20 @@ mod tests {
     }
 
     fn bench(messages: usize) -> Bench {
+        bench_that(messages, Overflow::Refuse)
+    }
+
+    fn bench_that(messages: usize, overflow: Overflow) -> Bench {
         let outbox = Arc::new(Outbox::new(OutboxLimits {
             messages,
             bytes: 1 << 20,
-            overflow: Overflow::Refuse,
+            overflow,
         }));
         let (waker, wake) = wake_pair().unwrap();
         outbox.open(waker);
         let publisher = Publisher::new(Arc::clone(&outbox), Dialect::Plain, true);
         Bench {
-            pending: PendingCommands::new(publisher),
+            pending: PendingCommands::new(publisher, LIMIT),
             outbox,
             _wake: wake,
         }
@@ -226,6 +264,10 @@ mod tests {
 
     impl Bench {
         fn open(&self, nonce: i64) -> u64 {
+            self.try_open(nonce).unwrap()
+        }
+
+        fn try_open(&self, nonce: i64) -> Result<u64, RpcError> {
             self.pending.open(Deferred {
                 command: ApiCommand::UserDefined,
                 custom_command: Some(1),
@@ -235,12 +277,14 @@ mod tests {
         }
 
         fn published(&self) -> Vec<(Topic, Response)> {
-            let mut batch = Batch::default();
-            self.outbox.take(&mut batch);
             let mut all = Vec::new();
-            while let Some((entry, body)) = batch.next() {
-                all.push((entry.topic, Response::decode(body, 64).unwrap()));
-                self.outbox.sent_one();
+            while !self.outbox.park() {
+                let mut batch = Batch::default();
+                self.outbox.take(&mut batch);
+                while let Some((entry, body)) = batch.next() {
+                    all.push((entry.topic, Response::decode(body, 64).unwrap()));
+                    self.outbox.sent_one();
+                }
             }
             all
         }
@@ -277,17 +321,45 @@ mod tests {
     }
 
     #[test]
-    fn full_queue_leaves_the_command_pending_for_another_try() {
-        let bench = bench(1);
-        let id = bench.open(1);
-        let done = CommandResponse::success();
-        bench.pending.progress(id, &done).unwrap();
-        let full = bench.pending.finish(id, &done).unwrap_err();
-        assert!(matches!(full, RpcError::QueueFull { .. }), "{full}");
-        assert_eq!(bench.pending.count(), 1);
-        assert_eq!(bench.published()[0].0, Topic::COMMAND_PROGRESS);
-        bench.pending.finish(id, &done).unwrap();
-        assert_eq!(bench.results().len(), 1);
+    fn result_goes_through_a_full_queue_and_is_never_dropped_for_another_message() {
+        for overflow in [Overflow::Refuse, Overflow::DropNewest, Overflow::DropOldest] {
+            let bench = bench_that(2, overflow);
+            let ids = [1, 2, 3].map(|nonce| bench.open(nonce));
+            let other = bench.open(4);
+            for id in ids {
+                // Refused or dropped, as the policy has it.
+                let _ = bench.pending.progress(other, &CommandResponse::pending());
+                bench
+                    .pending
+                    .finish(id, &CommandResponse::success())
+                    .unwrap();
+                let _ = bench.pending.progress(other, &CommandResponse::pending());
+            }
+            let results: Vec<_> = bench
+                .published()
+                .into_iter()
+                .filter(|(topic, _)| *topic == Topic::COMMAND_RESULT)
+                .map(|(_, result)| result.nonce().as_i64().unwrap())
+                .collect();
+            assert_eq!(results, [1, 2, 3], "{overflow:?}");
+        }
+    }
+
+    #[test]
+    fn commands_past_the_limit_do_not_become_pending() {
+        let bench = bench(10);
+        let ids: Vec<_> = (0..LIMIT as i64).map(|nonce| bench.open(nonce)).collect();
+        let refused = bench.try_open(99).unwrap_err();
+        assert!(
+            matches!(refused, RpcError::TooManyPending { limit: LIMIT }),
+            "{refused}"
+        );
+        assert_eq!(bench.pending.refused(), 1);
+        bench
+            .pending
+            .finish(ids[0], &CommandResponse::success())
+            .unwrap();
+        bench.open(100);
     }
 
     #[test]

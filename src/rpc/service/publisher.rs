@@ -9,8 +9,7 @@ use serde_json::Number;
 use crate::rpc::json::{self, Shape};
 use crate::rpc::service::outbox::Outbox;
 use crate::rpc::{
-    CommandRequest, CommandResponse, Dialect, Event, EventKind, RpcError, Topic,
-    encode_command_result,
+    CommandRequest, CommandResponse, Dialect, Event, RpcError, Topic, encode_command_result,
 };
 
 /// A cheap handle that publishes for one service, from any thread.
@@ -20,7 +19,7 @@ use crate::rpc::{
 /// is the service's [`Overflow`](crate::rpc::Overflow).
 ///
 /// ```
-/// use acqbus::rpc::{Event, EventKind, RpcOptions, RpcService};
+/// use acqbus::rpc::{Event, RpcOptions, RpcService};
 ///
 /// let service = RpcService::launch(RpcOptions::default().any_port())?;
 /// let publisher = service.publisher();
@@ -58,11 +57,7 @@ impl Publisher {
     pub fn send_event<C: Serialize>(&self, event: &Event<C>) -> Result<(), RpcError> {
         with_scratch(|body| {
             let shape = json::to_camel_json(event, body)?;
-            let emergency = matches!(
-                event.kind,
-                EventKind::EmergencyStop | EventKind::EmergencyResume
-            );
-            self.queue_event(body, shape, emergency)
+            self.queue_event(body, shape, event.kind.is_emergency())
         })
     }
 

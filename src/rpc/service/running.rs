@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::thread::{self, JoinHandle, ThreadId};
+use std::time::Instant;
 
 use crate::rpc::RpcError;
 use crate::rpc::answer::RequestLimits;
@@ -90,7 +90,7 @@ impl Running {
             stopping: Arc::clone(&stopping),
             delegate: Arc::clone(&shared.delegate),
             pending: Arc::new(shared.pending.clone()),
-            once: OnceWindow::new(options.once_entries, options.once_window),
+            once: OnceWindow::new(options.once_entries.max(1), options.once_window),
             meters: Arc::clone(&shared.meters),
             admission: dispatcher_admission,
             admin_commands: options.admin_commands.clone(),
@@ -99,13 +99,14 @@ impl Running {
                 .with_depth(options.max_depth),
             dialect: options.dialect,
         };
-        shared.outbox.open(publisher_waker);
         let publisher = spawn("acqbus-publisher", move || publishing.run())?;
+        shared.outbox.open(publisher_waker);
         let dispatcher = match spawn("acqbus-dispatcher", move || dispatching.run()) {
             Ok(dispatcher) => dispatcher,
             Err(error) => {
                 shared.outbox.close();
-                let _ = publisher.join();
+                join(publisher);
+                shared.outbox.reset();
                 return Err(error);
             }
         };
@@ -138,6 +139,11 @@ impl Running {
         drop(self.context);
     }
 
+    /// The thread on which the delegate is called.
+    pub(crate) fn dispatcher_thread(&self) -> ThreadId {
+        self.dispatcher.thread().id()
+    }
+
     /// What the authenticator decided, where there are keys.
     pub(crate) fn zap_stats(&self) -> Option<ZapStats> {
         self.zap.as_ref().map(ZapHandler::stats)
@@ -154,10 +160,7 @@ fn publisher_thread(
     let identity = Identity {
         identifier: shared.options.identifier.clone(),
         version: shared.options.version.clone(),
-        interval: shared
-            .options
-            .heartbeat_interval
-            .clamp(MIN_INTERVAL, MAX_INTERVAL),
+        interval: shared.options.heartbeat_interval,
         extras: shared.options.extras,
     };
     PublisherThread {
@@ -195,7 +198,3 @@ fn join(thread: JoinHandle<()>) {
         log::error!("a thread of the service panicked; this is a defect of acqbus");
     }
 }
-
-/// Bounds of the time between heartbeats; a clock does not reach further than the upper one.
-const MIN_INTERVAL: Duration = Duration::from_millis(1);
-const MAX_INTERVAL: Duration = Duration::from_secs(366 * 24 * 3600);

@@ -41,6 +41,8 @@ pub struct Stats {
     pub exceptions: u64,
     /// Commands answered as pending and not finished yet.
     pub pending: usize,
+    /// Commands that could not become pending because [`RpcOptions::max_pending`](crate::rpc::RpcOptions::max_pending) were.
+    pub refused_pending: u64,
     /// How long the delegate has been in its current call; zero when it is idle.
     pub delegate_busy: Duration,
 }
