@@ -418,6 +418,55 @@ fn stop_fails_what_is_pending() {
     assert!(pending.complete(CommandResult::Success, &()).is_err());
 }
 
+/// The second of two stops once closed the queue while the first still waited for the delegate, and the results that were
+/// owed were lost.
+#[test]
+fn second_stop_waits_for_the_first_and_takes_nothing_from_it() {
+    let service = Arc::new(RpcService::new(options()));
+    let (entered, has_entered) = bounded(1);
+    let (release, released) = bounded::<()>(1);
+    let kept = Mutex::new(Vec::new());
+    service.set_delegate(move |request: &CommandRequest| {
+        let (response, pending) = request.defer();
+        kept.lock().unwrap().push(pending);
+        entered.send(()).unwrap();
+        let _ = released.recv_timeout(LIMIT);
+        response
+    });
+    service.start().unwrap();
+    let tap = service.tap(100);
+    let requester = connected(SocketKind::Req, service.command_port());
+    requester
+        .send_bytes(br#"{"command": 99999, "nonce": 5}"#, false)
+        .unwrap();
+    has_entered.recv_timeout(LIMIT).unwrap();
+
+    let stops: Vec<_> = (0..2)
+        .map(|_| {
+            let service = Arc::clone(&service);
+            std::thread::spawn(move || service.stop())
+        })
+        .collect();
+    let asked = Arc::clone(&service);
+    in_time("the first stop has begun", move || {
+        while !matches!(asked.start(), Err(RpcError::Stopped)) {
+            std::thread::yield_now();
+        }
+    });
+    assert!(
+        stops.iter().all(|stop| !stop.is_finished()),
+        "the delegate is at work"
+    );
+    release.send(()).unwrap();
+    for stop in stops {
+        stop.join().unwrap();
+    }
+    let results = tap
+        .iter()
+        .filter(|message| message.topic == Topic::COMMAND_RESULT);
+    assert_eq!(results.count(), 1);
+}
+
 #[test]
 fn application_may_keep_its_own_books() {
     let service = launch(options());

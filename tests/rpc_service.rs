@@ -298,33 +298,7 @@ fn emergency_goes_out_first_on_its_topic_and_then_as_an_event() {
         event(3, json!(101)),
         event(4, json!("101")),
     ];
-    assert_eq!(seen.len(), expected.len());
-    for one in expected {
-        assert!(seen.contains(&one), "{one:?} is not in {seen:?}");
-    }
-}
-
-#[test]
-fn emergency_overtakes_what_is_queued() {
-    let service = launch(options());
-    let tap = service.tap(100_000);
-    for _ in 0..40_000 {
-        service.send_string(Topic::new(7), "filler").unwrap();
-    }
-    service
-        .send_event(&Event::now(EventKind::EmergencyStop))
-        .unwrap();
-    service.send_string(Topic::new(8), "last").unwrap();
-    let mut before = 0;
-    for message in tap.iter() {
-        match message.topic.number() {
-            7 => before += 1,
-            2001 => break,
-            8 => panic!("the emergency came last"),
-            _ => {}
-        }
-    }
-    assert!(before < 40_000, "the emergency waited for all of them");
+    assert_eq!(seen, expected);
 }
 
 #[test]

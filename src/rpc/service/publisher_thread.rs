@@ -65,12 +65,14 @@ impl PublisherThread {
             self.state.skip(topic, count);
         }
         let mut since_served = 0;
-        while let Some((entry, body)) = batch.next() {
+        loop {
+            // Before each message: an emergency that was queued before it has set its mark by now.
+            self.send_urgent(urgent, scratch);
+            let Some((entry, body)) = batch.next() else {
+                return;
+            };
             self.emit(entry, body, scratch);
             self.outbox.sent_one();
-            if self.outbox.has_urgent() {
-                self.send_urgent(urgent, scratch);
-            }
             since_served += 1;
             if since_served == SERVE_EVERY {
                 since_served = 0;
