@@ -10,14 +10,14 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use acqbus::rpc::{
     ApiCommand, ClientOptions, CommandRequest, CommandResponse, CommandResult, PendingCommand,
-    RemoteClient, RpcService, Topic,
+    RemoteClient, Retry, RpcService, Topic,
 };
 use acqbus::zsocket::{Socket, SocketKind};
 use serde_json::{Value, json};
@@ -29,8 +29,11 @@ use common::bus::{
 use common::mutate::Dice;
 use common::zmtp::{ends, greeting, peer_over_tcp, tcp};
 
-/// The longest that a good request may take, whatever else happens; on a machine that runs other things too.
-const ANSWERED: Duration = Duration::from_secs(1);
+/// Of a hundred good requests one may take longer, whatever else happens; on a machine that runs other things too.
+const SLOW: Duration = Duration::from_millis(250);
+
+/// The longest that a good request may take.
+const LONGEST: Duration = Duration::from_secs(10);
 
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
@@ -72,29 +75,42 @@ struct Times(Vec<Duration>);
 
 impl Times {
     fn good_request(&mut self, requester: &Socket, nonce: u64) {
+        self.time(|| {
+            let reply = ask(
+                requester,
+                format!(r#"{{"command": 400, "nonce": {nonce}}}"#),
+            );
+            assert_eq!(
+                (&reply["nonce"], &reply["result"]),
+                (&json!(nonce), &json!(100))
+            );
+        });
+    }
+
+    fn time(&mut self, good: impl FnOnce()) {
         let started = Instant::now();
-        let reply = ask(
-            requester,
-            format!(r#"{{"command": 400, "nonce": {nonce}}}"#),
-        );
+        good();
         let took = started.elapsed();
-        assert_eq!(
-            (&reply["nonce"], &reply["result"]),
-            (&json!(nonce), &json!(100))
-        );
-        assert!(took < ANSWERED, "a good request took {took:?}");
+        assert!(took < LONGEST, "something good took {took:?}");
         self.0.push(took);
     }
 
+    /// Prints the times; fails when more than one in a hundred was slow.
     fn report(mut self, what: &str) {
         self.0.sort();
+        let slow = self.0.iter().filter(|took| **took > SLOW).count();
         let at = |share: f64| self.0[((self.0.len() - 1) as f64 * share) as usize];
         eprintln!(
-            "{what}: {} good requests, p50 {:?}, p99 {:?}, longest {:?}",
+            "{what}: {} times good, p50 {:?}, p99 {:?}, longest {:?}",
             self.0.len(),
             at(0.5),
             at(0.99),
             at(1.0)
+        );
+        let count = self.0.len();
+        assert!(
+            slow <= count.div_ceil(100),
+            "{what}: {slow} of {count} took longer than {SLOW:?}"
         );
     }
 }
@@ -336,18 +352,17 @@ fn flood_of_subscriptions_holds_no_event_up() {
         }
         count
     });
-    let mut longest = Duration::ZERO;
+    let mut times = Times::default();
     for _ in 0..300 {
-        let started = Instant::now();
-        service.send_string(Topic::EVENT, "good").unwrap();
-        assert_eq!(recv_published(&good).body, b"good");
-        longest = longest.max(started.elapsed());
+        times.time(|| {
+            service.send_string(Topic::EVENT, "good").unwrap();
+            assert_eq!(recv_published(&good).body, b"good");
+        });
     }
     stopping.store(true, Ordering::Relaxed);
     let count = flood.join().unwrap();
     assert!(count > 1_000, "only {count} subscriptions");
-    eprintln!("beside {count} subscriptions an event took {longest:?} at most");
-    assert!(longest < ANSWERED);
+    times.report("beside a flood of subscriptions");
 }
 
 /// Asks all the time on a thread of its own, until told to stop.
@@ -482,47 +497,74 @@ fn until_busy(events: u16) {
     }
 }
 
+/// The client that waits for the lost reply is the one that gets the answer, from the same call.
 #[test]
 fn client_is_back_after_each_of_300_services_killed_between_receive_and_send() {
     let _alone = alone();
+    const TIMEOUT: Duration = Duration::from_millis(400);
+    let rounds = AtomicU32::new(300);
     let longest = AtomicU64::new(0);
-    thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
-                let (events, commands) = (free_port(), free_port());
-                let options = ClientOptions::default()
-                    .ports(events, commands)
-                    .timeout(LIMIT)
-                    .retries(0);
-                let client = RemoteClient::connect(options.clone()).unwrap();
-                let doomed = options.timeout(Duration::from_secs(1));
-                let mut asking = Vec::new();
-                let block = CommandRequest::new(ApiCommand::UserDefined)
-                    .with_custom_command(3)
-                    .with_data(&json!({"seconds": 60}))
-                    .unwrap();
-                for _ in 0..100 {
-                    let service = Simulated::start(events, commands);
-                    let started = Instant::now();
-                    let response = client.request(ApiCommand::GetStatus, &()).unwrap();
-                    assert!(response.is_success());
-                    let took = u64::try_from(started.elapsed().as_millis()).unwrap();
-                    longest.fetch_max(took, Ordering::Relaxed);
-                    let client = RemoteClient::connect(doomed.clone()).unwrap();
-                    let block = block.clone();
-                    asking.push(thread::spawn(move || client.send(&block)));
-                    until_busy(events);
-                    service.kill();
-                }
-                for lost in asking {
-                    let error = lost.join().unwrap().unwrap_err();
-                    assert!(error.is_timeout(), "{error}");
-                }
+    let kill_and_ask_on = || {
+        let (events, commands) = (free_port(), free_port());
+        let at_ports = ClientOptions::default()
+            .ports(events, commands)
+            // Which commands may be repeated is tested elsewhere.
+            .retry(Retry::Always);
+        let patient = RemoteClient::connect(at_ports.clone().timeout(LIMIT)).unwrap();
+        let at_ports = at_ports.timeout(TIMEOUT);
+        let attempts = at_ports.retries + 1;
+        let client = RemoteClient::connect(at_ports).unwrap();
+        let block = CommandRequest::new(ApiCommand::UserDefined)
+            .with_custom_command(3)
+            .with_data(&json!({"seconds": 60}))
+            .unwrap();
+        while take_one(&rounds) {
+            let doomed = Simulated::start(events, commands);
+            assert!(
+                patient
+                    .request(ApiCommand::GetStatus, &())
+                    .unwrap()
+                    .is_success()
+            );
+            let started = Instant::now();
+            let asking = thread::spawn({
+                let (client, block) = (client.clone(), block.clone());
+                move || client.send(&block)
             });
+            until_busy(events);
+            doomed.kill();
+            let successor = launch(options().ports(events, commands));
+            successor.set_delegate(echo_delegate);
+            let response = asking.join().unwrap().unwrap();
+            let took = started.elapsed();
+            // The one that was killed would have answered after a minute, and without data.
+            assert_eq!(response.data(), &json!({"seconds": 60}));
+            assert!(took < TIMEOUT * (attempts + 1), "{took:?}");
+            longest.fetch_max(took.as_millis() as u64, Ordering::Relaxed);
+            let next = client.request(ApiCommand::GetStatus, &7).unwrap();
+            assert_eq!(
+                next.data(),
+                &json!(7),
+                "nothing of the lost request is left"
+            );
+            assert_eq!(successor.stats().commands, 2, "neither was repeated again");
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(kill_and_ask_on);
         }
     });
     let longest = longest.into_inner();
-    eprintln!("back within {longest} ms, the start of the service included");
+    eprintln!("answered within {longest} ms, the lost attempt of {TIMEOUT:?} included");
+}
+
+/// Whether one was left to take.
+fn take_one(left: &AtomicU32) -> bool {
+    left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+        left.checked_sub(1)
+    })
+    .is_ok()
 }
 
 #[test]
