@@ -132,6 +132,8 @@ fn limits_of_the_page_are_the_defaults() {
         (options.queue_messages, options.queue_bytes),
         (100_000, 64 << 20)
     );
+    assert_eq!(options.max_pending, 10_000);
+    has("| commands that are pending at a time | 10,000 |");
     has("| messages that wait to be published | 100,000 or 64 MiB |");
     assert_eq!(options.send_hwm, 10_000);
     has("| messages that wait for one slow subscriber | 10,000 |");
