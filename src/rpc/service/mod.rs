@@ -7,6 +7,7 @@
 //! ```
 
 mod admission;
+mod batch;
 mod binding;
 mod delegate;
 mod dispatcher;

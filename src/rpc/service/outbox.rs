@@ -7,11 +7,11 @@
 //! caller threads ──push──> [ urgent ] [ normal ] ──take──> publisher thread ──> socket
 //! ```
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::rpc::service::batch::{Batch, Entry, add};
 use crate::rpc::topic::Topic;
 use crate::rpc::{Overflow, RpcError};
 use crate::zsocket::Waker;
@@ -129,11 +129,9 @@ impl Outbox {
         let skipped = take(&mut shared.skipped, topic);
         shared.normal.push(
             Entry {
-                topic,
-                len: body.len(),
                 skipped,
-                marked,
                 owed: !bounded,
+                ..Entry::new(topic, marked)
             },
             body,
         );
@@ -160,7 +158,7 @@ impl Outbox {
             Phase::Closed => return Err(RpcError::Stopped),
         }
         let bytes = body.len() * topics.len();
-        if shared.urgent.entries.len() + topics.len() > self.limits.messages
+        if shared.urgent.len() + topics.len() > self.limits.messages
             || shared.urgent.len_bytes() + bytes > self.limits.bytes
         {
             shared.refused += 1;
@@ -169,11 +167,8 @@ impl Outbox {
         for &topic in topics {
             shared.urgent.push(
                 Entry {
-                    topic,
-                    len: body.len(),
-                    skipped: 0,
-                    marked,
                     owed: true,
+                    ..Entry::new(topic, marked)
                 },
                 body,
             );
@@ -187,16 +182,15 @@ impl Outbox {
     ///
     /// Results that were spared from a drop come first, by themselves.
     pub(crate) fn take(&self, emptied: &mut Batch) {
-        debug_assert!(emptied.entries.is_empty());
+        debug_assert!(emptied.is_empty());
         emptied.clear();
         let mut shared = self.shared.lock();
-        if shared.spared.entries.is_empty() {
+        if shared.spared.is_empty() {
             std::mem::swap(&mut shared.normal, emptied);
         } else {
             std::mem::swap(&mut shared.spared, emptied);
         }
-        self.in_flight
-            .store(emptied.entries.len(), Ordering::Relaxed);
+        self.in_flight.store(emptied.len(), Ordering::Relaxed);
     }
 
     /// The same for the urgent lane.
@@ -259,9 +253,9 @@ impl Outbox {
     pub(crate) fn counts(&self) -> OutboxCounts {
         let shared = self.shared.lock();
         OutboxCounts {
-            depth: shared.normal.entries.len()
-                + shared.spared.entries.len()
-                + shared.urgent.entries.len()
+            depth: shared.normal.len()
+                + shared.spared.len()
+                + shared.urgent.len()
                 + self.in_flight.load(Ordering::Relaxed),
             dropped: shared.dropped,
             refused: shared.refused,
@@ -284,7 +278,7 @@ impl Outbox {
     }
 
     fn has_room(&self, shared: &Shared, bytes: usize) -> bool {
-        let waiting = shared.normal.entries.len() + self.in_flight.load(Ordering::Relaxed);
+        let waiting = shared.normal.len() + self.in_flight.load(Ordering::Relaxed);
         waiting < self.limits.messages && shared.normal.len_bytes() + bytes <= self.limits.bytes
     }
 
@@ -303,82 +297,6 @@ pub(crate) struct OutboxCounts {
     pub(crate) depth: usize,
     pub(crate) dropped: u64,
     pub(crate) refused: u64,
-}
-
-/// Messages in the order in which they were queued, their bodies end to end in one buffer.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    entries: VecDeque<Entry>,
-    bytes: Vec<u8>,
-    /// Where the body of the first entry begins.
-    head: usize,
-    /// Dropped from the front of this batch, by topic.
-    dropped_before: Vec<(Topic, u64)>,
-}
-
-impl Batch {
-    /// The next message, or `None` when all are out.
-    pub(crate) fn next(&mut self) -> Option<(Entry, &[u8])> {
-        let entry = self.entries.pop_front()?;
-        let start = self.head;
-        self.head += entry.len;
-        Some((entry, &self.bytes[start..self.head]))
-    }
-
-    /// What was dropped before the first message of the batch; to be read before the messages.
-    pub(crate) fn drain_dropped_before(&mut self) -> impl Iterator<Item = (Topic, u64)> + '_ {
-        self.dropped_before.drain(..)
-    }
-
-    fn push(&mut self, entry: Entry, body: &[u8]) {
-        self.entries.push_back(entry);
-        self.bytes.extend_from_slice(body);
-    }
-
-    fn len_bytes(&self) -> usize {
-        self.bytes.len() - self.head
-    }
-
-    fn clear(&mut self) {
-        self.entries.clear();
-        self.bytes.clear();
-        self.head = 0;
-    }
-
-    /// Gives back what a burst has taken; for a batch without messages, at a time when nothing is in a hurry.
-    ///
-    /// Not at each turn of a burst, which would get its memory from the system again and again.
-    pub(crate) fn release(&mut self) {
-        self.clear();
-        self.entries.shrink_to(KEPT_ENTRIES);
-        self.bytes.shrink_to(KEPT_BYTES);
-    }
-}
-
-/// One message of a [`Batch`], without its body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) topic: Topic,
-    len: usize,
-    /// How many messages of this topic were dropped between the one before and this one.
-    pub(crate) skipped: u64,
-    /// Whether the body takes the members `epoch` and `sequence`.
-    pub(crate) marked: bool,
-    /// Whether it is spared when the oldest make room.
-    owed: bool,
-}
-
-impl Entry {
-    /// A message that did not wait here.
-    pub(crate) fn unqueued(topic: Topic, marked: bool) -> Self {
-        Self {
-            topic,
-            len: 0,
-            skipped: 0,
-            marked,
-            owed: true,
-        }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -406,9 +324,7 @@ enum Phase {
 
 impl Shared {
     fn is_empty(&self) -> bool {
-        self.normal.entries.is_empty()
-            && self.urgent.entries.is_empty()
-            && self.spared.entries.is_empty()
+        self.normal.is_empty() && self.urgent.is_empty() && self.spared.is_empty()
     }
 
     /// Makes room by the oldest message that may go; `false` when nothing is left.
@@ -421,23 +337,8 @@ impl Shared {
             return true;
         }
         self.dropped += 1;
-        add(
-            &mut self.normal.dropped_before,
-            entry.topic,
-            entry.skipped + 1,
-        );
-        if self.normal.head > KEPT_BYTES.max(self.normal.bytes.len() / 2) {
-            let head = std::mem::take(&mut self.normal.head);
-            self.normal.bytes.drain(..head);
-        }
+        self.normal.note_dropped(entry);
         true
-    }
-}
-
-fn add(counts: &mut Vec<(Topic, u64)>, topic: Topic, count: u64) {
-    match counts.iter_mut().find(|(of, _)| *of == topic) {
-        Some((_, sum)) => *sum += count,
-        None => counts.push((topic, count)),
     }
 }
 
@@ -447,12 +348,6 @@ fn take(counts: &mut Vec<(Topic, u64)>, topic: Topic) -> u64 {
         None => 0,
     }
 }
-
-/// Memory that an empty batch keeps for the next burst.
-const KEPT_BYTES: usize = 1 << 20;
-
-/// The same for what is known of its messages.
-const KEPT_ENTRIES: usize = 4096;
 
 #[cfg(test)]
 mod tests;

@@ -230,7 +230,8 @@ impl Deferrals for PendingCommands {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::service::outbox::{Batch, Outbox, OutboxLimits};
+    use crate::rpc::service::batch::Batch;
+    use crate::rpc::service::outbox::{Outbox, OutboxLimits};
     use crate::rpc::{CommandResult, Dialect, Overflow, Response};
     use crate::zsocket::{WakeReceiver, wake_pair};
 

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use crate::rpc::message::append_extras;
 use crate::rpc::service::admission::Admission;
-use crate::rpc::service::outbox::{Batch, Entry, Outbox};
+use crate::rpc::service::batch::{Batch, Entry};
+use crate::rpc::service::outbox::Outbox;
 use crate::rpc::service::pending::PendingCommands;
 use crate::rpc::service::publisher_state::{Condition, PublisherState};
 use crate::rpc::service::stats::Meters;
@@ -135,7 +136,7 @@ impl PublisherThread {
             Ok(_) if self.muted.load(Ordering::Relaxed) => {}
             Ok(body) => {
                 let body = self.dialect.publish_form(&body);
-                let entry = Entry::unqueued(Topic::HEARTBEAT, self.extras);
+                let entry = Entry::new(Topic::HEARTBEAT, self.extras);
                 self.emit(entry, &body, scratch);
             }
             Err(error) => log::error!("the heartbeat cannot be written: {error}"),

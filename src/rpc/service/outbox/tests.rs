@@ -273,7 +273,7 @@ proptest! {
         let mut arrived = 0;
         let mut batch = Batch::default();
         let mut send = |stamped: &mut [u64; 3], arrived: &mut u64| {
-            if batch.entries.is_empty() {
+            if batch.is_empty() {
                 outbox.take(&mut batch);
                 for (topic, count) in batch.drain_dropped_before() {
                     stamped[topic.number() as usize] += count;
