@@ -13,13 +13,13 @@ use acqbus::rpc::{
     ApiCommand, ClientOptions, CommandRequest, CommandResponse, CommandResult, Dialect,
     RemoteClient, Retry, RpcError, Topic,
 };
-use acqbus::zsocket::{Socket, SocketKind};
+use acqbus::zsocket::{ClientKeys, CurveKeyPair, KeyRing, Role, Socket, SocketKind};
 use crossbeam_channel::{bounded, unbounded};
 use serde_json::{Value, json};
 
 use common::bus::{
-    LIMIT, QUIET, bound, client, client_options, echo, echo_delegate, free_port, heartbeat, launch,
-    options, publish, recv_frames, recv_within, send_frames, until_connected,
+    LIMIT, QUIET, bound, client, client_options, echo, echo_delegate, eventually, free_port,
+    heartbeat, launch, options, publish, recv_frames, recv_within, send_frames, until_connected,
 };
 
 /// Long enough to connect on a busy machine, short enough to be waited for.
@@ -95,6 +95,40 @@ fn lost_request_is_sent_again_over_a_new_socket_under_one_nonce() {
 }
 
 #[test]
+fn repeat_goes_over_a_new_socket_even_if_several_are_idle() {
+    let (router, number) = bound(SocketKind::Router);
+    let client = connect(
+        commands_at(number)
+            .timeout(Duration::from_secs(2))
+            .retries(1),
+    );
+    let mut known = BTreeSet::new();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| client.request(ApiCommand::GetStatus, &()).unwrap());
+        }
+        let requests: Vec<_> = (0..4).map(|_| recv_frames(&router)).collect();
+        for request in &requests {
+            known.insert(request[0].to_vec());
+            reply_to(&router, request);
+        }
+    });
+    assert_eq!(known.len(), 4, "each thread asks over its own");
+    let asking = client.clone();
+    let asking = thread::spawn(move || asking.request(ApiCommand::GetStatus, &()));
+    let first = recv_frames(&router);
+    assert!(known.contains(&first[0][..]), "an idle one");
+    let again = recv_frames(&router);
+    assert!(known.insert(again[0].to_vec()), "a new one");
+    assert!(asking.join().unwrap().unwrap_err().is_timeout());
+    let asking = thread::spawn(move || client.request(ApiCommand::GetStatus, &()));
+    let next = recv_frames(&router);
+    assert!(known.insert(next[0].to_vec()), "the idle ones are closed");
+    reply_to(&router, &next);
+    assert!(asking.join().unwrap().unwrap().is_success());
+}
+
+#[test]
 fn late_reply_is_not_taken_for_the_next() {
     let (router, number) = bound(SocketKind::Router);
     let client = connect(commands_at(number).retries(0));
@@ -142,10 +176,8 @@ fn command_is_repeated_to_our_service_and_runs_once() {
     });
     let client = connect(client_options(&service).timeout(SHORT).retries(100));
     let asking = thread::spawn(move || client.request(ApiCommand::EmergencyStop, &()));
-    while service.stats().subscriptions == 0 {
-        // The first attempt has timed out once the client asks what kind of service this is.
-        thread::sleep(Duration::from_millis(5));
-    }
+    // The first attempt has timed out once the client asks what kind of service this is.
+    eventually("a subscription", || service.stats().subscriptions > 0);
     release.send(()).unwrap();
     let response = asking.join().unwrap().unwrap();
     assert_eq!(response.data(), "once");
@@ -200,14 +232,17 @@ fn replies_of_every_dialect_are_read() {
 
 #[test]
 fn service_may_start_after_its_client_asked() {
-    let (events, commands) = (free_port(), free_port());
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (events, commands) = (free_port(), elsewhere.local_addr().unwrap().port());
     let client = connect(
         ClientOptions::default()
             .ports(events, commands)
             .timeout(LIMIT),
     );
     let asking = thread::spawn(move || client.request(ApiCommand::GetStatus, &1));
-    thread::sleep(Duration::from_millis(50));
+    // The client has asked for a connection, and gets none yet.
+    drop(elsewhere.accept().unwrap());
+    drop(elsewhere);
     let service = launch(options().ports(events, commands));
     service.set_delegate(echo_delegate);
     assert_eq!(asking.join().unwrap().unwrap().data(), &json!(1));
@@ -420,6 +455,26 @@ fn result_that_does_not_come_is_told_from_a_reply_that_does_not() {
 }
 
 #[test]
+fn waiting_for_a_result_ends_in_time_whatever_is_silent() {
+    let limit = Duration::from_millis(100);
+    let (_router, commands) = bound(SocketKind::Router);
+    let (_publisher, events) = bound(SocketKind::Pub);
+    for (options, absent) in [
+        (ClientOptions::default().ports(events, commands), false),
+        (ClientOptions::default().ports(free_port(), commands), false),
+        (ClientOptions::default().ports(events, free_port()), true),
+    ] {
+        let started = Instant::now();
+        let error = connect(options.timeout(LIMIT))
+            .request_and_wait(ApiCommand::UserDefined, &(), limit)
+            .unwrap_err();
+        assert!(started.elapsed() >= limit, "{error}");
+        assert!(started.elapsed() < LIMIT / 4, "{error}");
+        assert_eq!(error.is_connection(), absent, "{error}");
+    }
+}
+
+#[test]
 fn result_is_lost_with_a_restart_of_the_service() {
     let (publisher, events) = bound(SocketKind::Xpub);
     let (replier, commands) = bound(SocketKind::Rep);
@@ -449,6 +504,36 @@ fn result_is_lost_with_a_restart_of_the_service() {
 }
 
 #[test]
+fn refusal_is_told_at_once_and_says_what_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let ring_at = directory.path().join("keys");
+    let mut ring = KeyRing::create(&ring_at).unwrap();
+    let ada = ClientKeys::load(&ring.add("ada", Role::Operator).unwrap()).unwrap();
+    let mut stranger = ada.clone();
+    stranger.keys = CurveKeyPair::generate().unwrap();
+    let mut misled = ada.clone();
+    misled.server = CurveKeyPair::generate().unwrap().public();
+    let service = launch(options().keys(&ring_at));
+    for (keys, expected) in [
+        (None, "one side wants keys"),
+        (Some(stranger), "does not accept this key"),
+        (Some(misled), "public key is perhaps"),
+    ] {
+        let mut options = client_options(&service);
+        options.keys = keys;
+        let started = Instant::now();
+        let error = connect(options)
+            .request(ApiCommand::GetStatus, &())
+            .unwrap_err();
+        assert!(error.is_refused(), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+        assert!(started.elapsed() < LIMIT / 2, "{error}");
+    }
+    let client = connect(client_options(&service).keys(ada));
+    client.request(ApiCommand::GetStatus, &()).unwrap();
+}
+
+#[test]
 fn port_that_speaks_another_protocol_is_no_service() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let number = listener.local_addr().unwrap().port();
@@ -462,6 +547,7 @@ fn port_that_speaks_another_protocol_is_no_service() {
         .request(ApiCommand::GetStatus, &())
         .unwrap_err();
     assert!(error.is_connection() || error.is_refused(), "{error}");
+    assert!(!error.to_string().contains("keys"), "{error}");
     drop(std::net::TcpStream::connect(("127.0.0.1", number)));
     drop(std::net::TcpStream::connect(("127.0.0.1", number)));
     server.join().unwrap();
