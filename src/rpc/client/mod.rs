@@ -1,5 +1,7 @@
 //! The other end of the wire: asks a service and follows what it publishes.
 
+mod handshakes;
+mod moment;
 mod options;
 mod remote;
 mod requester;

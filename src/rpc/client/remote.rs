@@ -10,6 +10,7 @@ use crate::rpc::{ApiCommand, CommandRequest, CommandResult, Nonce, Response, Rpc
 use crate::time;
 use crate::zsocket::{Context, Endpoint, SocketOptions, SocketSecurity};
 
+use super::moment::after;
 use super::requester::{Attempts, Requesters};
 use super::results::{Arrival, Results};
 use super::subscription::{Plan, Subscription};
@@ -111,7 +112,8 @@ impl RemoteClient {
 
     /// Sends a command with data (`&()` for none) and waits for its reply.
     ///
-    /// Blocks the calling thread for at most `timeout` times the number of attempts. A reply that says FAILED is an `Ok`: ask
+    /// Blocks the calling thread for at most [`ClientOptions::timeout`] times the number of attempts, and where it must find out
+    /// before a repeat what kind of service this is, for as long again each time. A reply that says FAILED is an `Ok`: ask
     /// [`Response::is_success`].
     ///
     /// # Errors
@@ -130,12 +132,12 @@ impl RemoteClient {
     /// # Errors
     /// As [`request`](Self::request).
     pub fn send(&self, request: &CommandRequest) -> Result<Response, RpcError> {
-        self.ask(&self.with_nonce(request))
+        self.ask(&self.with_nonce(request), Instant::now(), None)
     }
 
     /// Sends a command and waits for its COMMAND_RESULT if the reply announces one.
     ///
-    /// Blocks the calling thread for at most `timeout` in all. The subscription to results stands before the request leaves, so a
+    /// Blocks the calling thread for at most `timeout` in all, attempts and their repeats included. The subscription to results stands before the request leaves, so a
     /// result that comes at once is not missed.
     ///
     /// # Errors
@@ -167,12 +169,15 @@ impl RemoteClient {
         timeout: Duration,
         mut report: impl FnMut(&Response),
     ) -> Result<Outcome, RpcError> {
+        let started = Instant::now();
         let deadline = after(timeout);
         let request = self.with_nonce(request);
         let results = self.results()?;
-        results.ready(deadline.min(after(self.shared.options.timeout)));
+        // A service whose events cannot be reached may still answer: that takes some of the time.
+        let patience = self.shared.options.timeout.min(timeout / 2);
+        results.ready(after(patience));
         let expected = results.expect(request.nonce());
-        let reply = self.ask(&request)?;
+        let reply = self.ask(&request, started, Some(deadline))?;
         if reply.result() != CommandResult::PendingWithNotification {
             return Ok(Outcome {
                 reply,
@@ -230,7 +235,12 @@ impl RemoteClient {
         &self.shared.options
     }
 
-    fn ask(&self, request: &CommandRequest) -> Result<Response, RpcError> {
+    fn ask(
+        &self,
+        request: &CommandRequest,
+        started: Instant,
+        deadline: Option<Instant>,
+    ) -> Result<Response, RpcError> {
         let shared = &*self.shared;
         let attempts = Attempts {
             requesters: &shared.requesters,
@@ -239,12 +249,14 @@ impl RemoteClient {
                 .options
                 .identified
                 .then_some(shared.client_id.as_str()),
+            started,
+            deadline,
         };
-        attempts.run(request, || self.may_repeat(request))
+        attempts.run(request, || self.may_repeat(request, deadline))
     }
 
     /// Whether a request that may have arrived can be sent again.
-    fn may_repeat(&self, request: &CommandRequest) -> bool {
+    fn may_repeat(&self, request: &CommandRequest, deadline: Option<Instant>) -> bool {
         let options = &self.shared.options;
         if options.retry == Retry::Always || request.command().is_query() {
             return true;
@@ -252,7 +264,8 @@ impl RemoteClient {
         // A service of this crate answers a new subscription with a heartbeat that shows what it is.
         options.identified
             && self.results().is_ok_and(|results| {
-                results.ready(after(options.timeout));
+                let patience = after(options.timeout);
+                results.ready(deadline.map_or(patience, |deadline| patience.min(deadline)));
                 results.promises_one_effect()
             })
     }
@@ -291,12 +304,6 @@ impl RemoteClient {
     }
 }
 
-/// The moment so far from now; a time beyond the clock's range is as good as for ever.
-fn after(limit: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(limit).unwrap_or(now + FOR_EVER)
-}
-
 /// What tells this client's requests from those of others.
 struct Identity {
     client_id: String,
@@ -323,5 +330,3 @@ impl Identity {
 
 /// The interval of services that do not announce theirs.
 const ASSUMED_INTERVAL: Duration = Duration::from_secs(5);
-
-const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);

@@ -6,11 +6,12 @@ use parking_lot::Mutex;
 
 use crate::rpc::{CommandRequest, Response, RpcError, encode_request};
 use crate::zsocket::{
-    Context, Endpoint, Frame, HandshakeFailure, MonitorEvent, Socket, SocketKind, SocketOptions,
-    SocketSecurity,
+    self, Context, Endpoint, Frame, MonitorEvent, Socket, SocketKind, SocketOptions,
 };
 
 use super::ClientOptions;
+use super::handshakes::Handshakes;
+use super::moment::after;
 
 /// Idle requesters of one client, each used by one thread at a time.
 ///
@@ -20,7 +21,8 @@ pub(crate) struct Requesters {
     context: Context,
     endpoint: Endpoint,
     options: SocketOptions,
-    idle: Mutex<Vec<Requester>>,
+    /// Each with the moment since which it is idle, the longest first.
+    idle: Mutex<Vec<(Instant, Requester)>>,
 }
 
 impl Requesters {
@@ -37,62 +39,97 @@ impl Requesters {
         &self.endpoint
     }
 
-    /// A requester that owes nothing; a new one where none is idle.
+    /// A requester that owes nothing and is connected; a new one where none is idle.
     pub(crate) fn take(&self) -> Result<Requester, RpcError> {
-        if let Some(idle) = self.idle.lock().pop() {
-            return Ok(idle);
+        loop {
+            let taken = {
+                let mut idle = self.idle.lock();
+                drop_stale(&mut idle);
+                idle.pop()
+            };
+            let Some((_, mut requester)) = taken else {
+                return self.open();
+            };
+            // One that lost its connection would wait for libzmq's next attempt; a new one connects at once.
+            if requester.connection()?.up {
+                return Ok(requester);
+            }
         }
+    }
+
+    /// A new requester, whatever is idle.
+    pub(crate) fn open(&self) -> Result<Requester, RpcError> {
         let socket = self.context.socket(SocketKind::Req, &self.options)?;
         socket.monitor_sessions()?;
         socket.connect(&self.endpoint)?;
         Ok(Requester {
             socket,
-            keyed: is_keyed(&self.options),
-            connection: Connection::default(),
+            connection: Connection {
+                handshakes: Handshakes::new(&self.options),
+                up: false,
+                reached: false,
+                refused: None,
+            },
         })
     }
 
     /// Keeps a requester whose last reply came.
     pub(crate) fn give_back(&self, requester: Requester) {
         let mut idle = self.idle.lock();
+        drop_stale(&mut idle);
         if idle.len() < MAX_IDLE {
-            idle.push(requester);
+            idle.push((Instant::now(), requester));
         }
     }
+
+    /// Closes all that are idle: what befell one connection may have befallen the others.
+    pub(crate) fn clear(&self) {
+        let idle = std::mem::take(&mut *self.idle.lock());
+        drop(idle);
+    }
+}
+
+/// Closes those that have been idle for long: each holds a connection and a monitor that nobody reads.
+fn drop_stale(idle: &mut Vec<(Instant, Requester)>) {
+    let fresh = idle.partition_point(|(since, _)| since.elapsed() >= MAX_IDLE_TIME);
+    idle.drain(..fresh);
 }
 
 /// A REQ socket and what its connection went through. Dropped, it forgets its request and closes at once.
 #[derive(Debug)]
 pub(crate) struct Requester {
     socket: Socket,
-    keyed: bool,
     connection: Connection,
 }
 
 /// What a connection went through.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Connection {
+    handshakes: Handshakes,
     /// Messages can flow now.
     up: bool,
     /// They could at some time since the request was sent: it may have arrived.
     pub(crate) reached: bool,
-    /// Why the service refused the handshake.
+    /// Why the service refuses the handshake.
     pub(crate) refused: Option<String>,
 }
 
 impl Requester {
-    /// Sends the request and waits for its reply; `None` after `timeout`.
+    /// Sends the request and waits for its reply; `None` at the deadline, or before it if the service refuses this client.
     ///
     /// After `None` or an error the requester is of no more use.
     pub(crate) fn ask(
         &mut self,
         request: &[u8],
-        timeout: Duration,
+        deadline: Instant,
     ) -> Result<Option<Frame>, RpcError> {
-        self.connection()?;
         self.connection.reached = self.connection.up;
         self.socket.send_bytes(request, false)?;
-        self.socket.set_recv_timeout(Some(timeout))?;
+        if !self.connect(deadline)? {
+            return Ok(None);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.socket.set_recv_timeout(Some(left))?;
         let mut reply = Frame::new();
         if !self.socket.recv_into(&mut reply)? {
             return Ok(None);
@@ -102,17 +139,37 @@ impl Requester {
         Ok(Some(reply))
     }
 
+    /// Waits until messages can flow; `false` at the deadline or when the service refuses this client.
+    ///
+    /// Once connected, requests wait for nothing but their reply.
+    fn connect(&mut self, deadline: Instant) -> Result<bool, RpcError> {
+        loop {
+            let connection = self.connection()?;
+            if connection.up {
+                return Ok(true);
+            }
+            if connection.refused.is_some() || Instant::now() >= deadline {
+                return Ok(false);
+            }
+            let monitor = self.socket.monitor_sessions()?.socket();
+            zsocket::wait(&[monitor], None, Some(deadline))?;
+        }
+    }
+
     /// What became of the connection so far.
     pub(crate) fn connection(&mut self) -> Result<&Connection, RpcError> {
         for event in self.socket.monitor_sessions()?.events()? {
+            let connection = &mut self.connection;
             match event {
                 MonitorEvent::HandshakeSucceeded => {
-                    self.connection.up = true;
-                    self.connection.reached = true;
+                    connection.handshakes.succeeded();
+                    connection.up = true;
+                    connection.reached = true;
+                    connection.refused = None;
                 }
-                MonitorEvent::Disconnected => self.connection.up = false,
+                MonitorEvent::Disconnected => connection.up = false,
                 MonitorEvent::HandshakeFailed(failure) => {
-                    self.connection.refused = refusal(&failure, self.keyed);
+                    connection.refused = connection.handshakes.failed(failure);
                 }
                 _ => {}
             }
@@ -121,66 +178,55 @@ impl Requester {
     }
 }
 
-/// Whether a connection presents a key.
-pub(crate) fn is_keyed(options: &SocketOptions) -> bool {
-    matches!(options.security, SocketSecurity::CurveClient { .. })
-}
-
-/// What to tell of a failed handshake; `None` where it says nothing about rights.
-pub(crate) fn refusal(failure: &HandshakeFailure, keyed: bool) -> Option<String> {
-    match failure {
-        HandshakeFailure::Auth(status) => {
-            Some(format!("the service does not accept this key (status {status})"))
-        }
-        HandshakeFailure::Protocol(_) => Some(
-            "the handshake failed: one side wants keys and the other has none, or the service's public key is another"
-                .to_owned(),
-        ),
-        HandshakeFailure::NoDetail if keyed => Some(
-            "the handshake was cut off: the service's public key is perhaps not the one in the key file"
-                .to_owned(),
-        ),
-        _ => None,
-    }
-}
-
 /// How one request is put again and again, until it is answered or the attempts are used up.
 pub(crate) struct Attempts<'a> {
     pub(crate) requesters: &'a Requesters,
     pub(crate) options: &'a ClientOptions,
     pub(crate) client_id: Option<&'a str>,
+    /// When the caller began to wait.
+    pub(crate) started: Instant,
+    /// When the last attempt ends at the latest; `None` leaves each its whole time-out.
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl Attempts<'_> {
-    /// Asks until a reply comes. `may_repeat` is asked once, when an attempt was connected and got no answer.
+    /// Asks until a reply comes.
+    ///
+    /// `may_repeat` is asked before each further attempt once one of them was connected and got no answer.
     pub(crate) fn run(
         &self,
         request: &CommandRequest,
         may_repeat: impl Fn() -> bool,
     ) -> Result<Response, RpcError> {
         let bytes = encode_request(request, self.client_id);
-        let started = Instant::now();
+        let mut requester = self.requesters.take()?;
         let mut reached = false;
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let mut requester = self.requesters.take()?;
-            if let Some(reply) = requester.ask(&bytes, self.options.timeout)? {
+            let until = self.within(after(self.options.timeout));
+            if let Some(reply) = requester.ask(&bytes, until)? {
                 self.requesters.give_back(requester);
                 return self.read(request, &reply);
             }
+            self.requesters.clear();
+            let endpoint = || self.requesters.endpoint().to_string();
             let connection = requester.connection()?;
             if let Some(reason) = &connection.refused {
                 return Err(RpcError::Refused {
-                    endpoint: self.requesters.endpoint().to_string(),
+                    endpoint: endpoint(),
                     reason: reason.clone(),
                 });
             }
             reached |= connection.reached;
-            let repeat = attempts <= self.options.retries && (!reached || may_repeat());
+            let repeat = attempts <= self.options.retries
+                && (!reached || may_repeat())
+                && self
+                    .deadline
+                    .is_none_or(|deadline| Instant::now() < deadline);
             if !repeat {
-                let endpoint = self.requesters.endpoint().to_string();
-                let waited = started.elapsed();
+                let endpoint = endpoint();
+                let waited = self.started.elapsed();
                 return Err(if reached {
                     RpcError::TimedOut {
                         endpoint,
@@ -196,7 +242,13 @@ impl Attempts<'_> {
                 request.command().name(),
                 attempts + 1
             );
+            requester = self.requesters.open()?;
         }
+    }
+
+    fn within(&self, moment: Instant) -> Instant {
+        self.deadline
+            .map_or(moment, |deadline| moment.min(deadline))
     }
 
     fn read(&self, request: &CommandRequest, reply: &[u8]) -> Result<Response, RpcError> {
@@ -215,3 +267,6 @@ impl Attempts<'_> {
 
 /// Requesters kept for the next request; threads beyond that connect anew.
 const MAX_IDLE: usize = 16;
+
+/// A requester that was idle for so long is closed when the next is taken or kept.
+const MAX_IDLE_TIME: Duration = Duration::from_secs(60);

@@ -14,7 +14,7 @@ use crate::zsocket::{
     Waker, wake_pair,
 };
 
-use super::requester::{is_keyed, refusal};
+use super::handshakes::Handshakes;
 use super::tracker::{Patience, Tracker};
 
 /// What a subscriber learns, in the order in which it learns it.
@@ -205,7 +205,7 @@ impl Follower {
             wake,
             stopping: Arc::clone(&stopping),
             malformed: Arc::clone(&malformed),
-            keyed: is_keyed(&plan.options),
+            handshakes: Handshakes::new(&plan.options),
             refused: false,
             retry_at: None,
             endpoint: plan.endpoint,
@@ -246,7 +246,7 @@ struct Run<S> {
     stopping: Arc<AtomicBool>,
     malformed: Arc<AtomicU64>,
     endpoint: Endpoint,
-    keyed: bool,
+    handshakes: Handshakes,
     refused: bool,
     /// When to connect anew after a refusal, after which libzmq no longer tries.
     retry_at: Option<Instant>,
@@ -308,6 +308,7 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
         for event in self.socket.monitor_sessions()?.events()? {
             match event {
                 MonitorEvent::HandshakeSucceeded => {
+                    self.handshakes.succeeded();
                     self.refused = false;
                     self.retry_at = None;
                     // A service that was heard already is linked.
@@ -317,8 +318,9 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
                 }
                 MonitorEvent::HandshakeFailed(failure) => {
                     self.retry_at = Some(Instant::now() + REFUSAL_PAUSE);
+                    let reason = self.handshakes.failed(failure);
                     // It is tried again and again, and told once.
-                    if let Some(reason) = refusal(&failure, self.keyed).filter(|_| !self.refused) {
+                    if let Some(reason) = reason.filter(|_| !self.refused) {
                         self.refused = true;
                         self.notices.push(Notice::Refused { reason });
                     }

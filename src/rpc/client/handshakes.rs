@@ -1,0 +1,123 @@
+//! What the handshakes of one socket say about its rights.
+
+use crate::zsocket::{HandshakeFailure, SocketOptions, SocketSecurity};
+
+/// Tells a service that refuses this client from one that is only going away or coming up.
+///
+/// A service with another key than expected ends the handshake without a word. So does one that is stopped in the middle of it,
+/// which is why one such end proves nothing.
+#[derive(Debug)]
+pub(crate) struct Handshakes {
+    /// Whether the client presents a key.
+    keyed: bool,
+    /// Whether one of them went through: the keys are right.
+    proven: bool,
+    /// How many in a row were cut off.
+    cut_off: u32,
+}
+
+impl Handshakes {
+    pub(crate) fn new(options: &SocketOptions) -> Self {
+        Self {
+            keyed: matches!(options.security, SocketSecurity::CurveClient { .. }),
+            proven: false,
+            cut_off: 0,
+        }
+    }
+
+    pub(crate) fn succeeded(&mut self) {
+        self.proven = true;
+        self.cut_off = 0;
+    }
+
+    /// What to tell of a failed handshake; `None` where it says nothing about rights.
+    pub(crate) fn failed(&mut self, failure: HandshakeFailure) -> Option<String> {
+        if failure != HandshakeFailure::NoDetail {
+            self.cut_off = 0;
+        }
+        match failure {
+            HandshakeFailure::Auth(status) => Some(format!(
+                "the service does not accept this key (status {status})"
+            )),
+            HandshakeFailure::Protocol(_) if failure.is_other_mechanism() => {
+                Some("one side wants keys and the other has none".to_owned())
+            }
+            HandshakeFailure::Protocol(_) if self.keyed => Some(format!(
+                "{failure}: the service's public key is perhaps not the one in the key file, or this is another kind of service"
+            )),
+            HandshakeFailure::Protocol(_) => Some(format!(
+                "{failure}: perhaps this is another kind of service"
+            )),
+            HandshakeFailure::NoDetail => {
+                self.cut_off = self.cut_off.saturating_add(1);
+                let refused = self.keyed && !self.proven && self.cut_off >= PROOF;
+                refused.then(|| {
+                    format!(
+                        "the handshake was cut off {} times: the service's public key is perhaps not the one in the key file",
+                        self.cut_off
+                    )
+                })
+            }
+        }
+    }
+}
+
+/// So many handshakes in a row are not cut off by chance.
+const PROOF: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYED: Handshakes = Handshakes {
+        keyed: true,
+        proven: false,
+        cut_off: 0,
+    };
+
+    #[test]
+    fn restart_of_a_keyed_service_is_no_refusal() {
+        let mut handshakes = KEYED;
+        assert_eq!(handshakes.failed(HandshakeFailure::NoDetail), None);
+        assert_eq!(handshakes.failed(HandshakeFailure::NoDetail), None);
+        handshakes.succeeded();
+        for _ in 0..10 {
+            assert_eq!(handshakes.failed(HandshakeFailure::NoDetail), None);
+        }
+    }
+
+    #[test]
+    fn service_with_another_key_is_told_at_the_third_handshake() {
+        let mut handshakes = KEYED;
+        assert_eq!(handshakes.failed(HandshakeFailure::NoDetail), None);
+        assert_eq!(handshakes.failed(HandshakeFailure::NoDetail), None);
+        let reason = handshakes.failed(HandshakeFailure::NoDetail).unwrap();
+        assert!(reason.contains("public key"), "{reason}");
+    }
+
+    #[test]
+    fn without_keys_nothing_is_concluded_from_an_end() {
+        let mut handshakes = Handshakes {
+            keyed: false,
+            ..KEYED
+        };
+        for _ in 0..10 {
+            assert_eq!(handshakes.failed(HandshakeFailure::NoDetail), None);
+        }
+    }
+
+    #[test]
+    fn failures_that_say_why_are_told_at_once_and_apart() {
+        let of = |failure| KEYED.failed_text(failure);
+        assert!(of(HandshakeFailure::Auth(400)).contains("status 400"));
+        let other = of(HandshakeFailure::Protocol(0x1100_0001));
+        assert!(other.contains("0x11000001"), "{other}");
+        assert!(!other.contains("has none"), "{other}");
+    }
+
+    impl Handshakes {
+        fn failed_text(mut self, failure: HandshakeFailure) -> String {
+            self.failed(failure).expect("a reason")
+        }
+    }
+}
