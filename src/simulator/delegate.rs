@@ -12,8 +12,8 @@ use crate::rpc::{
 };
 use crate::simulator::answer::Action;
 use crate::simulator::faults::Fate;
+use crate::simulator::order::{DueResult, Order};
 use crate::simulator::shared::{MAX_PROMISED, Shared};
-use crate::simulator::worker::{DueResult, Order};
 
 /// Answers the commands of one service.
 pub(crate) struct SimulatedDelegate {

@@ -20,6 +20,7 @@ mod modes;
 mod news;
 mod occurrence;
 mod options;
+mod order;
 mod plant;
 mod random;
 mod rig;
@@ -55,8 +56,9 @@ use serde_json::Value;
 
 use crate::rpc::status::SystemStatus;
 use crate::rpc::{RpcError, RpcService, Topic};
+use crate::simulator::order::Order;
 use crate::simulator::shared::Shared;
-use crate::simulator::worker::{Order, Worker};
+use crate::simulator::worker::Worker;
 
 /// A running simulated rig.
 ///

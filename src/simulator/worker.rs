@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::rpc::{
-    CommandRequest, CommandResponse, PendingCommand, Publisher, RpcError, RpcOptions, RpcService,
-};
+use crate::rpc::{Publisher, RpcError, RpcOptions, RpcService};
 use crate::simulator::delegate::SimulatedDelegate;
 use crate::simulator::happening::Happening;
+use crate::simulator::order::{DueResult, Order};
 use crate::simulator::script::{ScriptAction, ScriptStep};
-use crate::simulator::shared::{Line, Observation, Promise, Shared};
+use crate::simulator::shared::{Line, Observation, Shared};
 use crate::simulator::timeline::{Timeline, TimelineItem};
 
 /// All that the thread owns.
@@ -29,24 +28,6 @@ pub(crate) struct Worker {
     pub(crate) results: Vec<DueResult>,
     pub(crate) silent_until: Option<Instant>,
     pub(crate) restart_at: Option<Instant>,
-}
-
-/// What others ask of the thread.
-pub(crate) enum Order {
-    /// Publish this result when it is due.
-    Result(Box<DueResult>),
-    /// End.
-    Stop,
-}
-
-/// A result that is promised.
-pub(crate) struct DueResult {
-    pub(crate) at: Instant,
-    pub(crate) pending: PendingCommand,
-    pub(crate) _promise: Promise,
-    pub(crate) request: CommandRequest,
-    pub(crate) outcome: CommandResponse,
-    pub(crate) is_doubled: bool,
 }
 
 impl Worker {

@@ -4,9 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::zsocket::error::ZsocketError;
-use crate::zsocket::options::SocketOptions;
 use crate::zsocket::raw::RawContext;
-use crate::zsocket::socket::{Socket, SocketKind};
 
 /// A handle of libzmq's I/O threads, from which sockets are made.
 ///
@@ -35,20 +33,6 @@ impl Context {
         let raw = RawContext::new(io_threads)
             .map_err(|errno| ZsocketError::from_errno("making a context", errno))?;
         Ok(Self { raw: Arc::new(raw) })
-    }
-
-    /// Opens a socket with these options.
-    ///
-    /// # Errors
-    /// [`ZsocketError::Unsupported`] or [`ZsocketError::Other`] for an option that this libzmq
-    /// refuses, [`ZsocketError::TooManyOpenFiles`] beyond 1023 sockets,
-    /// [`ZsocketError::Terminated`] after a shutdown.
-    pub fn socket(
-        &self,
-        kind: SocketKind,
-        options: &SocketOptions,
-    ) -> Result<Socket, ZsocketError> {
-        Socket::open(self, kind, options)
     }
 
     /// Ends every blocking call on every socket with [`ZsocketError::Terminated`], from any thread.

@@ -93,6 +93,22 @@ pub struct Multipart {
     pub dropped_frames: usize,
 }
 
+impl Context {
+    /// Opens a socket with these options.
+    ///
+    /// # Errors
+    /// [`ZsocketError::Unsupported`] or [`ZsocketError::Other`] for an option that this libzmq
+    /// refuses, [`ZsocketError::TooManyOpenFiles`] beyond 1023 sockets,
+    /// [`ZsocketError::Terminated`] after a shutdown.
+    pub fn socket(
+        &self,
+        kind: SocketKind,
+        options: &SocketOptions,
+    ) -> Result<Socket, ZsocketError> {
+        Socket::open(self, kind, options)
+    }
+}
+
 impl Socket {
     pub(super) fn open(
         context: &Context,
