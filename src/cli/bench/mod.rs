@@ -7,10 +7,12 @@
 //! | `command` | round trips and commands a second |
 //! | `publish` | the call, the throughput, the latency of events |
 //! | `sleeper` | ten subscribers, one of them asleep |
+//! | `abuse` | good commands beside malformed requests, garbage and half-open connections |
 //! | `quiet` | heartbeats beside a slow delegate, an idle service |
 //! | `raw` | the same exchanges on bare sockets |
 //! | `reference` | the Python service, where an interpreter has it |
 
+mod abuse;
 mod command;
 mod measure;
 mod publish;
@@ -83,6 +85,10 @@ enum Case {
     Sleeper,
     /// Heartbeats while a delegate blocks
     Heartbeat,
+    /// Good commands, each after a malformed request
+    Malformed,
+    /// Good commands beside connections that send garbage or say nothing
+    Garbage,
     /// Processor time of an idle service
     Idle,
 }
@@ -109,6 +115,7 @@ impl BenchRpc {
         let progress = progress(cases.len());
         let steps = self.start(cases)?;
         report::begin(out)?;
+        let mut missed = 0_u32;
         loop {
             let step = select! {
                 recv(stop.asked()) -> _ => {
@@ -123,7 +130,10 @@ impl BenchRpc {
                     progress.inc(1);
                     progress.set_message(case.name());
                 }
-                Ok(Step::Measured(row)) => progress.suspend(|| report::print(out, &row))?,
+                Ok(Step::Measured(row)) => {
+                    missed += u32::from(row.is_met() == Some(false));
+                    progress.suspend(|| report::print(out, &row))?;
+                }
                 Ok(Step::Failed(failure)) => {
                     progress.finish_and_clear();
                     return Err(failure);
@@ -132,7 +142,11 @@ impl BenchRpc {
             }
         }
         progress.finish_and_clear();
-        Ok(Exit::Done)
+        Ok(if missed == 0 {
+            Exit::Done
+        } else {
+            Exit::Failed
+        })
     }
 
     fn chosen(&self) -> Vec<Case> {
@@ -187,6 +201,8 @@ impl Case {
             Self::OneWay => publish::latencies(plan),
             Self::Sleeper => sleeper::losses(plan),
             Self::Heartbeat => quiet::heartbeat(plan),
+            Self::Malformed => abuse::malformed(plan),
+            Self::Garbage => abuse::garbage(plan),
             Self::Idle => quiet::idle(plan),
         }
     }
@@ -219,4 +235,5 @@ Examples:
   acqbus bench rpc --json > figures.jsonl
 
 Each figure is the median of several runs, in which acqbus and raw libzmq take turns with the same
-frames. The ratio is ours over raw.";
+frames; losses are those of the worst run. The ratio is ours over raw. The exit code is 1 when a
+figure misses its target.";

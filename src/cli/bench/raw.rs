@@ -77,7 +77,14 @@ impl Requester {
 
     /// Sends and waits for the reply.
     pub(super) fn ask(&mut self, request: &[u8]) -> Result<&[u8], Failure> {
-        self.socket.send_bytes(request, false)?;
+        self.ask_in_frames(request, 1)
+    }
+
+    /// Sends the request so many times as the frames of one message, and waits for the reply.
+    pub(super) fn ask_in_frames(&mut self, request: &[u8], frames: u32) -> Result<&[u8], Failure> {
+        for left in (0..frames).rev() {
+            self.socket.send_bytes(request, left > 0)?;
+        }
         if self.socket.recv_into(&mut self.reply)? {
             Ok(&self.reply)
         } else {

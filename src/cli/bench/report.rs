@@ -40,7 +40,7 @@ impl Row {
     }
 
     /// Whether the target is reached; `None` where there is none.
-    fn is_met(&self) -> Option<bool> {
+    pub(super) fn is_met(&self) -> Option<bool> {
         match (self.target, self.ratio()) {
             (Target::RatioAtMost(most), Some(ratio)) => Some(ratio <= most),
             (Target::RatioAtLeast(least), Some(ratio)) => Some(ratio >= least),
