@@ -3,7 +3,7 @@
 
 mod cli_support;
 
-use acqbus::rpc::{ApiCommand, RpcOptions, Topic};
+use acqbus::rpc::{ApiCommand, Topic};
 use cli_support::{Done, Program, Running, Service};
 use serde_json::{Value, json};
 
@@ -13,12 +13,15 @@ fn send_prints_the_reply_object_as_one_line() {
     let done = program
         .run_at(&service, &["send", "GET_STATUS", "--json", "--nonce", "12"])
         .code(0);
+    let mut replies = done.json();
+    assert_eq!(replies.len(), 1, "{}", done.out);
+    assert_eq!(replies[0]["data"].take()["applicationMode"], 0);
     assert_eq!(
-        done.json(),
-        [json!({
-            "nonce": 12, "command": 400, "result": 100, "data": {"mode": "idle"},
+        replies[0],
+        json!({
+            "nonce": 12, "command": 400, "result": 100, "data": null,
             "errorKind": 0, "errorCode": 0, "errorMessage": null
-        })]
+        })
     );
     assert_eq!(done.err, "");
 }
@@ -65,7 +68,10 @@ fn send_gives_1_when_the_peer_says_no() {
         (&["send", "user", "--custom-command", "4"][..], 400),
         (&["send", "user", "--custom-command", "2"], 500),
         (&["send", "user", "--custom-command", "55"], 0),
-        (&["send", "GET_ANIMALS"], 9999),
+        (
+            &["send", "SET_TRAINING_MODE", "--data", r#"{"mode":0}"#],
+            9999,
+        ),
     ] {
         let args: Vec<_> = args.iter().copied().chain(["--json"]).collect();
         let done = program.run_at(&service, &args).code(1);
@@ -134,7 +140,9 @@ fn send_gives_4_when_no_answer_comes_in_time() {
         "send",
         "user",
         "--custom-command",
-        "11",
+        "1",
+        "--data",
+        r#"{"seconds": 600}"#,
         "--wait",
         "--timeout",
         "3",
@@ -198,7 +206,16 @@ fn interrupted_send_gives_130() {
     let (program, service) = (Program::new(), Service::start());
     let running = program.start_at(
         &service,
-        &["send", "user", "--custom-command", "11", "--wait", "--json"],
+        &[
+            "send",
+            "user",
+            "--custom-command",
+            "1",
+            "--data",
+            r#"{"seconds":600}"#,
+            "--wait",
+            "--json",
+        ],
     );
     let deadline = std::time::Instant::now() + cli_support::PATIENCE;
     while service.commands().is_empty() {
@@ -270,7 +287,7 @@ fn listen_keeps_the_connection_out_of_the_text() {
 
 #[test]
 fn version_of_the_service_decides_what_a_kind_is_called() {
-    let service = Service::with_options(RpcOptions::default().version("0.9.7"));
+    let service = Service::of_0_9_7();
     let program = Program::new();
     let mut running = program.start_at(
         &service,

@@ -27,7 +27,7 @@ fn piped_lines_are_done_one_by_one() {
         .filter(|line| line.get("result").is_some())
         .collect();
     assert_eq!(replies.len(), 2, "{}", done.out);
-    assert_eq!(replies[0]["data"]["mode"], "idle");
+    assert_eq!(replies[0]["data"]["applicationMode"], 0);
     assert_eq!(replies[1]["data"]["name"], "rig-1");
     assert_eq!(
         service.commands(),
@@ -60,7 +60,7 @@ fn exit_code_is_that_of_the_worst_line() {
     code("GET_STATUS\nuser 4\nGET_STATUS\n").code(1);
     code("user 10 seconds=0.1\n").code(1);
     code("GET_STAUTS\nGET_STATUS\n").code(2);
-    code("user 11\n").code(4);
+    code("user 1 seconds=600\n").code(4);
     code("user 9\nquit\nuser 4\n").code(0);
 }
 
@@ -94,7 +94,7 @@ fn piped_console_without_a_service_gives_3() {
 #[test]
 fn status_and_pending_tell_how_things_are() {
     let (program, service) = (Program::new(), Service::start());
-    let lines = "user 11\npending\nstatus\nhelp set_auto_clamp\n";
+    let lines = "user 1 seconds=600\npending\nstatus\nhelp set_auto_clamp\n";
     let done = piped(&program, &service, &["--timeout", "0.5"], lines).code(4);
     assert!(done.out.contains("USER_DEFINED nonce"), "{}", done.out);
     assert!(
@@ -140,7 +140,7 @@ fn tab_completes_commands_and_members() {
     person.session.send("set_auto_cla\t en\t").unwrap();
     person.sees("SET_AUTO_CLAMP_ENABLED enabled=");
     person.session.send("true\r").unwrap();
-    person.sees("UNRECOGNIZED");
+    person.sees("SUCCESS");
     // Between two prompts the terminal itself would take Ctrl-D.
     person.sees("acqbus> ");
     person.session.send("\x04").unwrap();
@@ -233,7 +233,7 @@ fn ctrl_c_while_a_command_runs_gives_130() {
     let (program, service) = (Program::new(), Service::start());
     let mut person = Person::at(&program, &service, &["--timeout", "30"]);
     person.sees("acqbus> ");
-    person.types("user 11 --wait");
+    person.types("user 1 seconds=600 --wait");
     person.sees("PENDING_WITH_NOTIFICATION");
     person.session.send("\x03").unwrap();
     person.leaves_with(130);

@@ -501,7 +501,7 @@ fn until_busy(events: u16) {
 #[test]
 fn client_is_back_after_each_of_300_services_killed_between_receive_and_send() {
     let _alone = alone();
-    const TIMEOUT: Duration = Duration::from_millis(400);
+    const TIMEOUT: Duration = Duration::from_millis(300);
     let rounds = AtomicU32::new(300);
     let longest = AtomicU64::new(0);
     let kill_and_ask_on = || {

@@ -8,9 +8,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use acqbus::rpc::{
-    ApiCommand, CommandRequest, CommandResponse, CommandResult, RpcOptions, RpcService,
-};
+use acqbus::rpc::{ApiCommand, RpcOptions, RpcService};
+use acqbus::simulator::{Observation, SimulatedVersion, Simulator, SimulatorOptions};
+use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -18,11 +18,11 @@ use tempfile::TempDir;
 /// Everything that is waited for comes in this time, or the test has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A service with a delegate that answers as the simulated rig does, on free ports.
+/// A simulated rig on free ports to which nothing happens by itself.
 pub struct Service {
-    service: Arc<RpcService>,
-    /// Every command that reached the delegate.
-    pub seen: Arc<Mutex<Vec<CommandRequest>>>,
+    rig: Simulator,
+    observed: Receiver<Observation>,
+    seen: Mutex<Vec<ApiCommand>>,
 }
 
 impl Service {
@@ -33,94 +33,63 @@ impl Service {
 
     /// Starts with these options, on free ports.
     pub fn with_options(options: RpcOptions) -> Self {
-        let service = Arc::new(RpcService::launch(options.any_port()).unwrap());
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let record = Arc::clone(&seen);
-        service.set_delegate(move |request: &CommandRequest| {
-            record.lock().push(request.clone());
-            answer(request)
-        });
-        Self { service, seen }
+        Self::simulating(SimulatorOptions::default().rpc(options))
+    }
+
+    /// Starts a rig of 0.9.7.
+    pub fn of_0_9_7() -> Self {
+        Self::simulating(SimulatorOptions::default().version(SimulatedVersion::V0_9_7))
+    }
+
+    fn simulating(options: SimulatorOptions) -> Self {
+        let rpc = options.rpc.clone().any_port();
+        let (rig, observed) = Simulator::start_watched(options.rpc(rpc).rate(0.0), 1024).unwrap();
+        Self {
+            rig,
+            observed,
+            seen: Mutex::default(),
+        }
     }
 
     /// The library's handle.
-    pub fn rpc(&self) -> &RpcService {
-        &self.service
+    pub fn rpc(&self) -> Arc<RpcService> {
+        self.rig.service().expect("no script stops it")
     }
 
     /// The flags that lead the program here.
     pub fn flags(&self) -> Vec<String> {
         vec![
-            format!("--subscriber-port={}", self.service.subscriber_port()),
-            format!("--command-port={}", self.service.command_port()),
+            format!("--subscriber-port={}", self.rig.subscriber_port()),
+            format!("--command-port={}", self.rig.command_port()),
         ]
     }
 
     /// The commands that have arrived.
     pub fn commands(&self) -> Vec<ApiCommand> {
-        self.seen
-            .lock()
-            .iter()
-            .map(CommandRequest::command)
-            .collect()
+        let mut seen = self.seen.lock();
+        for observation in self.observed.try_iter() {
+            if let Observation::Command { request, .. } = observation {
+                seen.push(request.command());
+            }
+        }
+        seen.clone()
     }
 
     /// Publishes an event.
     pub fn event(&self, kind: i64) {
         let event =
             json!({"kind": kind, "when": 45296.789, "index": 1, "context": {"session_id": "s1"}});
-        self.service.send_event_dict(&event).unwrap();
+        self.rpc().send_event_dict(&event).unwrap();
     }
 
     /// Waits until this many subscriptions have arrived.
     pub fn await_subscriptions(&self, count: u64) {
         let deadline = Instant::now() + PATIENCE;
-        while self.service.stats().subscriptions < count {
+        while self.rpc().stats().subscriptions < count {
             assert!(Instant::now() < deadline, "no subscription came");
             thread::yield_now();
         }
     }
-}
-
-fn answer(request: &CommandRequest) -> CommandResponse {
-    match (request.command(), request.custom_command()) {
-        (ApiCommand::GetStatus, _) => {
-            CommandResponse::success().with_data(&json!({"mode": "idle"}))
-        }
-        (ApiCommand::UserDefined, Some(1)) => later(request, CommandResult::Success, 0),
-        (ApiCommand::UserDefined, Some(2)) => panic!("delegate raised on purpose"),
-        (ApiCommand::UserDefined, Some(3)) => {
-            thread::sleep(seconds(request));
-            CommandResponse::success()
-        }
-        (ApiCommand::UserDefined, Some(4)) => CommandResponse::failed(42, "it is broken"),
-        (ApiCommand::UserDefined, Some(7)) => CommandResponse::success().with_data(request.data()),
-        (ApiCommand::UserDefined, Some(9)) => CommandResponse::pending(),
-        (ApiCommand::UserDefined, Some(10)) => later(request, CommandResult::Failed, 17),
-        (ApiCommand::UserDefined, Some(11)) => {
-            // Announces a result and keeps it for ever.
-            let (response, pending) = request.defer();
-            std::mem::forget(pending);
-            response
-        }
-        (ApiCommand::EmergencyResume | ApiCommand::EmergencyStop, _) => CommandResponse::success(),
-        (ApiCommand::GetAnimals, _) => CommandResponse::unavailable(),
-        _ => CommandResponse::unrecognized(),
-    }
-}
-
-fn later(request: &CommandRequest, result: CommandResult, code: i64) -> CommandResponse {
-    let wait = seconds(request);
-    let (response, pending) = request.defer();
-    thread::spawn(move || {
-        thread::sleep(wait);
-        let _ = pending.finish(&CommandResponse::new(result).with_error_code(code));
-    });
-    response
-}
-
-fn seconds(request: &CommandRequest) -> Duration {
-    Duration::from_secs_f64(request.data()["seconds"].as_f64().unwrap_or(0.1))
 }
 
 /// The program with a home folder of its own and no settings.
