@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use acqbus::rpc::{ApiCommand, RpcOptions, RpcService};
+use acqbus::rpc::{ApiCommand, RpcOptions, RpcService, Stats};
 use acqbus::simulator::{Observation, SimulatedVersion, Simulator, SimulatorOptions};
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
@@ -82,13 +82,18 @@ impl Service {
         self.rpc().send_event_dict(&event).unwrap();
     }
 
-    /// Waits until this many subscriptions have arrived.
+    /// Waits until this many subscriptions have arrived, and a heartbeat has gone out to them.
     pub fn await_subscriptions(&self, count: u64) {
         let deadline = Instant::now() + PATIENCE;
-        while self.rpc().stats().subscriptions < count {
-            assert!(Instant::now() < deadline, "no subscription came");
-            thread::yield_now();
-        }
+        let wait = |what: &str, is_over: &dyn Fn(Stats) -> bool| {
+            while !is_over(self.rpc().stats()) {
+                assert!(Instant::now() < deadline, "no {what} in time");
+                thread::yield_now();
+            }
+        };
+        wait("subscription", &|stats| stats.subscriptions >= count);
+        let before = self.rpc().stats().published;
+        wait("heartbeat", &|stats| stats.published > before);
     }
 }
 
