@@ -3,10 +3,9 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::thread;
 use std::time::Duration;
 
-use acqbus::rpc::{ClientOptions, Event, EventKind, Notice, RemoteClient, Subscription, Topic};
+use acqbus::rpc::{ClientOptions, EventKind, Notice, RemoteClient, Subscription, Topic};
 use acqbus::zsocket::{Socket, SocketKind};
 use serde_json::json;
 
@@ -52,25 +51,19 @@ fn next(subscription: &Subscription) -> Notice {
 
 #[test]
 fn only_wanted_topics_are_handed_on() {
-    let service = launch(options().heartbeat_interval(Duration::from_millis(5)));
-    // A busy machine may be late with heartbeats; that is another test's.
-    let patient = client_options(&service).heartbeat_timeout(Some(LIMIT));
-    let subscription = connect(patient)
-        .subscribe(&[Topic::PROPERTY_CHANGE])
-        .unwrap();
-    until_connected(&subscription);
-    service
-        .send_event(&Event::now(EventKind::TunnelEnter))
-        .unwrap();
-    service
-        .send_string(Topic::PROPERTY_CHANGE, "wanted")
-        .unwrap();
-    thread::sleep(Duration::from_millis(30));
-    let Notice::Message(message) = next(&subscription) else {
-        panic!("a message, and no heartbeat");
-    };
-    assert_eq!(message.body, b"wanted");
-    assert_eq!(subscription.try_recv(), None);
+    let (publisher, subscription) = followed(&[Topic::PROPERTY_CHANGE]);
+    heartbeat(&publisher, 9, 1, 0);
+    publish(&publisher, Topic::EVENT, "unwanted");
+    publish(&publisher, Topic::PROPERTY_CHANGE, "wanted");
+    heartbeat(&publisher, 9, 2, 1);
+    publish(&publisher, Topic::PROPERTY_CHANGE, "the end");
+    assert!(matches!(next(&subscription), Notice::Connected { .. }));
+    for expected in ["wanted", "the end"] {
+        let Notice::Message(message) = next(&subscription) else {
+            panic!("a message, and no heartbeat");
+        };
+        assert_eq!(message.body, expected.as_bytes());
+    }
 }
 
 #[test]
@@ -98,11 +91,10 @@ fn skipped_numbers_are_reported_before_the_message_that_shows_them() {
 #[test]
 fn sleeping_subscriber_is_told_the_exact_gap_and_others_lose_nothing() {
     const EVENTS: u64 = 6_000;
-    let often = Duration::from_millis(100);
+    let often = Duration::from_millis(500);
     let service = launch(options().send_hwm(200).heartbeat_interval(often));
-    let patient = client_options(&service).heartbeat_timeout(Some(LIMIT));
-    let client = connect(patient.clone());
-    let sleeping = connect(patient.buffers(10, 1));
+    let client = client(&service);
+    let sleeping = connect(client_options(&service).buffers(10, 1));
     let sleeper = sleeping.subscribe(&[Topic::EVENT]).unwrap();
     let reader = client.subscribe(&[Topic::EVENT]).unwrap();
     until_connected(&sleeper);
@@ -143,13 +135,66 @@ fn sleeping_subscriber_is_told_the_exact_gap_and_others_lose_nothing() {
                 missed += count;
                 told.extend(first..first + count);
             }
-            _ => {}
+            other => panic!("a sleeper hears of losses only: {other:?}"),
         }
     }
     assert_eq!(missed, told.len() as u64, "no number is told twice");
     assert!(missed > 0, "the sleeper was meant to lose some");
     assert!(heard.is_disjoint(&told));
     assert_eq!(heard.union(&told).count() as u64, EVENTS);
+}
+
+#[test]
+fn reader_that_is_behind_takes_no_service_for_silent() {
+    const EVENTS: u64 = 4_000;
+    let service = launch(options().heartbeat_interval(Duration::from_millis(100)));
+    let patient = client_options(&service).heartbeat_timeout(Some(LIMIT));
+    let clock = connect(patient).subscribe(&[Topic::HEARTBEAT]).unwrap();
+    let slow = connect(client_options(&service).buffers(10, 1));
+    let slow = slow.subscribe(&[Topic::EVENT]).unwrap();
+    until_connected(&slow);
+    let beats = |count| {
+        for _ in 0..count {
+            until(&clock, |notice| {
+                matches!(notice, Notice::Message(_)).then_some(())
+            });
+        }
+    };
+    let filler = "x".repeat(2_000);
+    for number in 1..=EVENTS {
+        service
+            .send_dict(Topic::EVENT, &json!({"n": number, "filler": filler}))
+            .unwrap();
+    }
+    // Longer than the three intervals after which silence is told.
+    beats(10);
+    for expected in 1..=EVENTS {
+        match slow.recv_timeout(LIMIT).expect("every event") {
+            Notice::Message(message) => assert_eq!(message.sequence, Some(expected)),
+            other => panic!("at {expected}: {other:?}"),
+        }
+        if expected == EVENTS / 2 {
+            beats(5);
+        }
+    }
+}
+
+#[test]
+fn members_of_the_application_are_not_taken_for_the_services() {
+    let service = launch(options());
+    let subscription = client(&service).subscribe(&[Topic::EVENT]).unwrap();
+    until_connected(&subscription);
+    for body in [
+        json!({"kind": 1}),
+        json!({"kind": 2, "epoch": 7, "sequence": 9}),
+        json!({"kind": 3}),
+    ] {
+        service.send_dict(Topic::EVENT, &body).unwrap();
+        let Notice::Message(message) = next(&subscription) else {
+            panic!("no restart and no gap");
+        };
+        assert_eq!(message.json(8).unwrap()["kind"], body["kind"]);
+    }
 }
 
 #[test]
@@ -190,18 +235,26 @@ fn restart_is_reported_with_its_epoch_and_what_came_before_as_a_gap() {
         .unwrap();
     let epoch = service.epoch().unwrap();
     assert_ne!(Some(epoch), first);
-    assert_eq!(next(&subscription), Notice::Restarted { epoch });
-    assert!(
-        matches!(next(&subscription), Notice::Connected { epoch: Some(new), .. } if new == epoch)
-    );
-    let gap = Notice::Gap {
-        topic: Topic::EVENT,
-        first: 1,
-        count: 1,
-    };
-    assert_eq!(next(&subscription), gap);
-    service.send_string(Topic::EVENT, "after").unwrap();
-    assert!(matches!(next(&subscription), Notice::Message(message) if message.body == b"after"));
+    let mut states = Vec::new();
+    let mut heard = Vec::new();
+    let mut missed = 0;
+    while heard.last().is_none_or(|body| body != b"after") {
+        match next(&subscription) {
+            Notice::Message(message) => heard.push(message.body),
+            Notice::Gap { count, .. } => missed += count,
+            state => {
+                if matches!(state, Notice::Connected { .. }) {
+                    service.send_string(Topic::EVENT, "after").unwrap();
+                }
+                states.push(state);
+            }
+        }
+    }
+    assert_eq!(states[0], Notice::Restarted { epoch });
+    assert!(matches!(states[1], Notice::Connected { epoch: Some(new), .. } if new == epoch));
+    // A subscriber that is back early hears it; else it is told what it missed.
+    let first = &b"before the subscriber is back"[..];
+    assert_eq!(missed, u64::from(heard[0] != first), "{heard:?}");
 }
 
 #[test]
