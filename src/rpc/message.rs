@@ -22,6 +22,8 @@ pub struct Message {
     /// The second frame as it came.
     pub body: Vec<u8>,
     /// The start of the service that it belongs to, if the service is one of ours (*ours*).
+    ///
+    /// An object of an application can end in members of these names, too: only a heartbeat's epoch is proof.
     pub epoch: Option<u64>,
     /// Its place among the messages of its topic, if the service is one of ours (*ours*).
     pub sequence: Option<u64>,

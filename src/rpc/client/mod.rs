@@ -8,6 +8,7 @@ mod requester;
 mod results;
 mod subscription;
 mod tracker;
+mod unproven;
 
 pub use options::{ClientOptions, Retry};
 pub use remote::{Outcome, RemoteClient};

@@ -267,6 +267,7 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
         let mut body = Frame::new();
         loop {
             let mut batch = 0;
+            let begun = Instant::now();
             while batch < BATCH && self.socket.try_recv_into(&mut topic)? {
                 batch += 1;
                 let whole = self.socket.more() && self.socket.recv_into(&mut body)?;
@@ -281,6 +282,11 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
             }
             if self.stopping.load(Ordering::Acquire) {
                 return Ok(());
+            }
+            // What a slow reader has not taken yet may hold heartbeats, here and on the way.
+            let now = Instant::now();
+            if batch == BATCH || now.saturating_duration_since(begun) >= LATE {
+                self.tracker.was_behind(now);
             }
             if !self.watch_connection()? {
                 return Ok(());
@@ -364,6 +370,9 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
 
 /// Time between two attempts at a service that refuses this client.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(2);
+
+/// A batch that takes so long was held up by its reader.
+const LATE: Duration = Duration::from_millis(20);
 
 /// Messages taken between two looks at the connection and at the stop.
 const BATCH: usize = 64;
