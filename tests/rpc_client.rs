@@ -508,7 +508,7 @@ fn refusal_is_told_at_once_and_says_what_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let ring_at = directory.path().join("keys");
     let mut ring = KeyRing::create(&ring_at).unwrap();
-    let ada = ClientKeys::load(&ring.add("ada", Role::Operator).unwrap()).unwrap();
+    let ada = ClientKeys::load(ring.add("ada", Role::Operator).unwrap()).unwrap();
     let mut stranger = ada.clone();
     stranger.keys = CurveKeyPair::generate().unwrap();
     let mut misled = ada.clone();
