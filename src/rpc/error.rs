@@ -130,6 +130,12 @@ pub enum RpcError {
         /// Nonce of the request.
         nonce: String,
     },
+    /// Another thread of this client waits for the result of a request with this nonce.
+    #[error("nonce {nonce} is in use: another request of this client with it waits for its result")]
+    NonceInUse {
+        /// Nonce of both requests.
+        nonce: String,
+    },
     /// The reply belongs to another request.
     #[error("the reply carries nonce {found}, the request had {expected}")]
     WrongNonce {
