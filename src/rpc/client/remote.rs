@@ -162,7 +162,8 @@ impl RemoteClient {
     /// The subscription to results stands before the request leaves; it is kept for later calls.
     ///
     /// # Errors
-    /// As [`request_and_wait`](Self::request_and_wait).
+    /// As [`request_and_wait`](Self::request_and_wait); [`RpcError::NonceInUse`] when the request has a nonce of its own and
+    /// another thread of this client waits for the result of the same.
     pub fn send_and_wait(
         &self,
         request: &CommandRequest,
@@ -176,7 +177,7 @@ impl RemoteClient {
         // A service whose events cannot be reached may still answer: that takes some of the time.
         let patience = self.shared.options.timeout.min(timeout / 2);
         results.ready(after(patience));
-        let expected = results.expect(request.nonce());
+        let expected = results.expect(request.nonce())?;
         let reply = self.ask(&request, started, Some(deadline))?;
         if reply.result() != CommandResult::PendingWithNotification {
             return Ok(Outcome {
@@ -202,7 +203,7 @@ impl RemoteClient {
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     return Err(RpcError::NoResult {
                         nonce: request.nonce().to_string(),
-                        waited: timeout,
+                        waited: started.elapsed(),
                     });
                 }
             }
@@ -272,7 +273,7 @@ impl RemoteClient {
 
     fn results(&self) -> Result<Arc<Results>, RpcError> {
         let mut results = self.shared.results.lock();
-        if let Some(open) = &*results {
+        if let Some(open) = results.as_ref().filter(|open| !open.has_ended()) {
             return Ok(Arc::clone(open));
         }
         let open = Arc::new(Results::open(self.plan(Results::topics()))?);

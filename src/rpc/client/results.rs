@@ -1,10 +1,11 @@
 //! The later results of commands, for whoever waits for them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use parking_lot::{Condvar, Mutex};
 
 use crate::rpc::{Message, Nonce, Response, RpcError, Topic};
@@ -16,12 +17,12 @@ use super::subscription::{Follower, Plan};
 #[derive(Debug)]
 pub(crate) struct Results {
     shared: Arc<Shared>,
-    _follower: Follower,
+    follower: Follower,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    waiting: Mutex<HashMap<Nonce, Sender<Arrival>>>,
+    waiting: Mutex<HashMap<Nonce, Waiting>>,
     readiness: Mutex<Readiness>,
     changed: Condvar,
 }
@@ -54,15 +55,17 @@ pub(crate) enum Arrival {
 impl Results {
     pub(crate) fn open(plan: Plan) -> Result<Self, RpcError> {
         let shared = Arc::new(Shared::default());
-        let sink = Arc::clone(&shared);
+        let sink = Sink(Arc::clone(&shared));
         let follower = Follower::start(plan, move |notice| {
-            sink.take(notice);
+            sink.0.take(notice);
             true
         })?;
-        Ok(Self {
-            shared,
-            _follower: follower,
-        })
+        Ok(Self { shared, follower })
+    }
+
+    /// Whether nothing will arrive any more, after an error of the socket.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.follower.has_ended()
     }
 
     /// The topics that a plan for results wants.
@@ -98,13 +101,58 @@ impl Results {
     }
 
     /// What arrives for a nonce from now on, until the returned guard is dropped.
-    pub(crate) fn expect(&self, nonce: &Nonce) -> Expected {
-        let (sender, arrivals) = crossbeam_channel::unbounded();
-        self.shared.waiting.lock().insert(nonce.clone(), sender);
-        Expected {
+    ///
+    /// # Errors
+    /// [`RpcError::NonceInUse`] while another waits for the same.
+    pub(crate) fn expect(&self, nonce: &Nonce) -> Result<Expected, RpcError> {
+        let (sender, arrivals) = crossbeam_channel::bounded(MAX_ARRIVALS);
+        match self.shared.waiting.lock().entry(nonce.clone()) {
+            Entry::Occupied(_) => {
+                return Err(RpcError::NonceInUse {
+                    nonce: nonce.to_string(),
+                });
+            }
+            Entry::Vacant(place) => place.insert(Waiting {
+                sender,
+                arrivals: arrivals.clone(),
+                ended: false,
+                dropped: 0,
+            }),
+        };
+        Ok(Expected {
             arrivals,
             nonce: nonce.clone(),
             shared: Arc::clone(&self.shared),
+        })
+    }
+}
+
+/// Who waits for one nonce, as the follower's thread sees him.
+#[derive(Debug)]
+struct Waiting {
+    sender: Sender<Arrival>,
+    /// The other end, to take the oldest from when there is no room.
+    arrivals: Receiver<Arrival>,
+    /// The last word was said.
+    ended: bool,
+    /// Reports of progress that were dropped because nobody took them.
+    dropped: u64,
+}
+
+impl Waiting {
+    /// Never blocks: the oldest report of progress goes where there is no room.
+    fn put(&mut self, arrival: Arrival) {
+        if self.ended {
+            return;
+        }
+        self.ended = !matches!(arrival, Arrival::Progress(_));
+        let mut arrival = arrival;
+        // Whoever waits has gone if the channel is disconnected.
+        while let Err(TrySendError::Full(back)) = self.sender.try_send(arrival) {
+            arrival = back;
+            if self.arrivals.try_recv().is_ok() {
+                self.dropped += 1;
+            }
         }
     }
 }
@@ -119,7 +167,26 @@ pub(crate) struct Expected {
 
 impl Drop for Expected {
     fn drop(&mut self) {
-        self.shared.waiting.lock().remove(&self.nonce);
+        let waiting = self.shared.waiting.lock().remove(&self.nonce);
+        if let Some(dropped) = waiting
+            .map(|waiting| waiting.dropped)
+            .filter(|count| *count > 0)
+        {
+            log::warn!(
+                "{dropped} reports of progress for nonce {} came faster than they were taken",
+                self.nonce
+            );
+        }
+    }
+}
+
+/// The follower's hold on those who wait; they need not wait on when it ends.
+struct Sink(Arc<Shared>);
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.0.waiting.lock().clear();
+        self.0.become_ready(Readiness::Unconnected);
     }
 }
 
@@ -133,18 +200,17 @@ impl Shared {
                 });
             }
             Notice::Restarted { .. } => {
-                for sender in self.waiting.lock().values() {
-                    // Whoever waits has gone if this fails.
-                    let _ = sender.send(Arrival::Lost);
+                for waiting in self.waiting.lock().values_mut() {
+                    waiting.put(Arrival::Lost);
                 }
             }
             Notice::Linked => self.become_ready(Readiness::Linked {
                 since: Instant::now(),
             }),
             Notice::Refused { .. } => self.become_ready(Readiness::Refused),
-            Notice::Disconnected | Notice::HeartbeatLost { .. } => {
-                self.become_ready(Readiness::Unconnected);
-            }
+            Notice::Disconnected => self.become_ready(Readiness::Unconnected),
+            // The link stands, and will not be reported again.
+            Notice::HeartbeatLost { .. } => self.doubt(),
             Notice::Gap { .. } => {}
         }
     }
@@ -153,8 +219,8 @@ impl Shared {
         let Some(response) = message.command_result() else {
             return;
         };
-        let waiting = self.waiting.lock();
-        let Some(sender) = waiting.get(response.nonce()) else {
+        let mut all = self.waiting.lock();
+        let Some(waiting) = all.get_mut(response.nonce()) else {
             return;
         };
         let arrival = if message.topic == Topic::COMMAND_PROGRESS {
@@ -162,8 +228,18 @@ impl Shared {
         } else {
             Arrival::Result(response)
         };
-        // Whoever waits has gone if this fails.
-        let _ = sender.send(arrival);
+        waiting.put(arrival);
+    }
+
+    /// The service is silent over a link that stands: it is as one that never said what it is.
+    fn doubt(&self) {
+        let mut readiness = self.readiness.lock();
+        if matches!(*readiness, Readiness::Subscribed { .. }) {
+            *readiness = Readiness::Linked {
+                since: Instant::now(),
+            };
+            self.changed.notify_all();
+        }
     }
 
     fn become_ready(&self, next: Readiness) {
@@ -180,5 +256,114 @@ impl Shared {
     }
 }
 
+/// Arrivals kept for one who waits; with more, the oldest reports of progress go.
+const MAX_ARRIVALS: usize = 256;
+
 /// Time for a subscription to travel to a service that does not confirm it.
 const GRACE: Duration = Duration::from_millis(150);
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::rpc::CommandResult;
+    use crate::rpc::client::tracker::Patience;
+    use crate::zsocket::{Context, Endpoint, SocketOptions};
+
+    fn open(context: &Context) -> Results {
+        Results::open(Plan {
+            context: context.clone(),
+            endpoint: Endpoint::tcp("127.0.0.1", 1).unwrap(),
+            options: SocketOptions::default(),
+            topics: Results::topics(),
+            patience: Patience {
+                fixed: None,
+                interval: Duration::from_secs(5),
+            },
+        })
+        .unwrap()
+    }
+
+    fn report(results: &Results, topic: Topic, result: u16, nonce: i64) {
+        let body = format!(r#"{{"result": {result}, "command": 400, "nonce": {nonce}}}"#);
+        let message = Message::decode(&topic.to_bytes(), body).unwrap();
+        results.shared.take(Notice::Message(message));
+    }
+
+    fn connected() -> Notice {
+        Notice::Connected {
+            identifier: "rig".to_owned(),
+            version: "1".to_owned(),
+            epoch: Some(7),
+        }
+    }
+
+    #[test]
+    fn result_gets_in_however_much_progress_waits() {
+        let results = open(&Context::new().unwrap());
+        let expected = results.expect(&Nonce::from(3)).unwrap();
+        for _ in 0..10 * MAX_ARRIVALS {
+            report(&results, Topic::COMMAND_PROGRESS, 201, 3);
+        }
+        report(&results, Topic::COMMAND_RESULT, 100, 3);
+        for _ in 0..10 * MAX_ARRIVALS {
+            report(&results, Topic::COMMAND_PROGRESS, 201, 3);
+        }
+        results.shared.take(Notice::Restarted { epoch: 8 });
+        let arrived: Vec<_> = expected.arrivals.try_iter().collect();
+        assert_eq!(arrived.len(), MAX_ARRIVALS);
+        let Some(Arrival::Result(result)) = arrived.last() else {
+            panic!("{:?}", arrived.last());
+        };
+        assert_eq!(result.result(), CommandResult::Success);
+    }
+
+    #[test]
+    fn nonce_is_waited_for_once_at_a_time() {
+        let results = open(&Context::new().unwrap());
+        let first = results.expect(&Nonce::from(3)).unwrap();
+        let error = results.expect(&Nonce::from(3)).unwrap_err();
+        assert!(matches!(error, RpcError::NonceInUse { .. }), "{error}");
+        report(&results, Topic::COMMAND_RESULT, 100, 3);
+        assert!(matches!(first.arrivals.try_recv(), Ok(Arrival::Result(_))));
+        drop(first);
+        results.expect(&Nonce::from(3)).unwrap();
+    }
+
+    #[test]
+    fn silent_service_is_still_linked() {
+        let results = open(&Context::new().unwrap());
+        results.shared.take(Notice::Linked);
+        results.shared.take(connected());
+        assert!(results.promises_one_effect());
+        let silent_for = Duration::from_secs(15);
+        results.shared.take(Notice::HeartbeatLost { silent_for });
+        assert!(!results.promises_one_effect());
+        let started = Instant::now();
+        results.ready(started + Duration::from_secs(20));
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "only the grace"
+        );
+        results.shared.take(connected());
+        assert!(results.promises_one_effect());
+    }
+
+    #[test]
+    fn those_who_wait_are_released_when_the_follower_ends() {
+        let context = Context::new().unwrap();
+        let results = open(&context);
+        assert!(!results.has_ended());
+        let expected = results.expect(&Nonce::from(3)).unwrap();
+        context.shutdown();
+        let limit = Duration::from_secs(20);
+        let released = expected.arrivals.recv_timeout(limit).unwrap_err();
+        assert!(released.is_disconnected());
+        let deadline = Instant::now() + limit;
+        while !results.has_ended() {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+    }
+}

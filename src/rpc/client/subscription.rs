@@ -227,6 +227,13 @@ impl Follower {
     }
 }
 
+impl Follower {
+    /// Whether its thread is gone: after an error of its socket, or because its sink wanted no more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
 impl Drop for Follower {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Release);
