@@ -44,7 +44,7 @@ impl Requesters {
         loop {
             let taken = {
                 let mut idle = self.idle.lock();
-                drop_stale(&mut idle);
+                drop_stale(&mut idle, Instant::now());
                 idle.pop()
             };
             let Some((_, mut requester)) = taken else {
@@ -76,9 +76,10 @@ impl Requesters {
     /// Keeps a requester whose last reply came.
     pub(crate) fn give_back(&self, requester: Requester) {
         let mut idle = self.idle.lock();
-        drop_stale(&mut idle);
+        let now = Instant::now();
+        drop_stale(&mut idle, now);
         if idle.len() < MAX_IDLE {
-            idle.push((Instant::now(), requester));
+            idle.push((now, requester));
         }
     }
 
@@ -90,8 +91,9 @@ impl Requesters {
 }
 
 /// Closes those that have been idle for long: each holds a connection and a monitor that nobody reads.
-fn drop_stale(idle: &mut Vec<(Instant, Requester)>) {
-    let fresh = idle.partition_point(|(since, _)| since.elapsed() >= MAX_IDLE_TIME);
+fn drop_stale<T>(idle: &mut Vec<(Instant, T)>, now: Instant) {
+    let fresh =
+        idle.partition_point(|(since, _)| now.saturating_duration_since(*since) >= MAX_IDLE_TIME);
     idle.drain(..fresh);
 }
 
@@ -270,3 +272,19 @@ const MAX_IDLE: usize = 16;
 
 /// A requester that was idle for so long is closed when the next is taken or kept.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_idle_requesters_are_closed() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut idle = vec![(at(0), 'a'), (at(20), 'b'), (at(40), 'c')];
+        drop_stale(&mut idle, at(59));
+        assert_eq!(idle.len(), 3);
+        drop_stale(&mut idle, at(80));
+        assert_eq!(idle, [(at(40), 'c')]);
+    }
+}
