@@ -115,15 +115,52 @@ fn person_at_a_terminal_sends_and_sees_live_messages() {
     person.types("get_status");
     person.sees("GET_STATUS");
     person.sees("SUCCESS");
+    person.prompted();
     service.event(1331);
     person.sees("sessionStarted");
     person.types("user 1 seconds=0.1");
     person.sees("PENDING_WITH_NOTIFICATION");
     person.sees("=> USER_DEFINED");
+    person.prompted();
     person.types("filter kind sessionEnded");
     person.sees("acqbus> ");
     person.types("status");
     person.sees("kind sessionEnded");
+    person.prompted();
+    person.types("quit");
+    person.leaves_with(0);
+}
+
+#[test]
+fn pending_commands_stand_above_the_prompt_until_they_end() {
+    let (program, service) = (Program::new(), Service::start());
+    let mut person = Person::at(&program, &service, &[]);
+    person.sees("acqbus> ");
+    person.types("user 1 seconds=4");
+    person.sees("[1 pending: USER_DEFINED 1, 0 s]");
+    person.sees("acqbus> ");
+    // Nothing is typed and nothing comes: the line goes on by itself.
+    person.sees("[1 pending: USER_DEFINED 1, 1 s]");
+    person.types("user 10 seconds=600");
+    person.sees("[2 pending: USER_DEFINED 1, ");
+    person.sees("=> USER_DEFINED");
+    person.sees("[1 pending: USER_DEFINED 10, ");
+    person.types("quit");
+    person.leaves_with(0);
+}
+
+#[test]
+fn line_of_what_is_pending_is_empty_when_it_has_ended() {
+    let (program, service) = (Program::new(), Service::start());
+    let mut person = Person::at(&program, &service, &[]);
+    person.sees("acqbus> ");
+    person.types("user 1 seconds=1");
+    person.sees("[1 pending: USER_DEFINED 1, 0 s]");
+    person.sees("=> USER_DEFINED");
+    person.sees("[nothing is pending]");
+    person.types("status");
+    person.sees("pending 0");
+    person.prompted();
     person.types("quit");
     person.leaves_with(0);
 }
@@ -137,6 +174,7 @@ fn tab_completes_commands_and_members() {
     person.sees("GET_STATUS");
     person.session.send("\r").unwrap();
     person.sees("SUCCESS");
+    person.prompted();
     person.session.send("set_auto_cla\t en\t").unwrap();
     person.sees("SET_AUTO_CLAMP_ENABLED enabled=");
     person.session.send("true\r").unwrap();
@@ -154,14 +192,17 @@ fn dangerous_commands_are_asked_about() {
     person.sees("acqbus> ");
     person.types("EMERGENCY_STOP");
     person.sees("SUCCESS");
+    person.prompted();
     person.types("EMERGENCY_RESUME");
     person.sees("[y/N]");
     person.types("");
     person.sees("was not sent");
+    person.prompted();
     person.types("EMERGENCY_RESUME");
     person.sees("[y/N]");
     person.types("y");
     person.sees("SUCCESS");
+    person.prompted();
     person.types("quit");
     person.leaves_with(0);
     assert_eq!(
@@ -177,6 +218,7 @@ fn history_is_kept_for_the_next_run_and_for_nobody_else() {
     person.sees("acqbus> ");
     person.types("get_status");
     person.sees("SUCCESS");
+    person.prompted();
     person.types("quit");
     person.leaves_with(0);
 
@@ -193,6 +235,7 @@ fn history_is_kept_for_the_next_run_and_for_nobody_else() {
     // Up twice: over `quit` to the command before it.
     person.session.send("\x1b[A\x1b[A\r").unwrap();
     person.sees("SUCCESS");
+    person.prompted();
     person.types("quit");
     person.leaves_with(0);
 }
@@ -204,6 +247,7 @@ fn mistake_at_a_terminal_is_explained_and_forgiven() {
     person.sees("acqbus> ");
     person.types("get_stauts");
     person.sees("try: GET_STATUS");
+    person.prompted();
     person.types("quit");
     person.leaves_with(0);
 }
@@ -292,6 +336,12 @@ impl Person {
         if let Err(error) = self.session.expect(text) {
             panic!("`{text}` did not appear: {error}");
         }
+    }
+
+    /// Waits for the next prompt: what is typed before it meets a terminal that is about to change its ways.
+    #[track_caller]
+    fn prompted(&mut self) {
+        self.sees("acqbus> ");
     }
 
     #[track_caller]

@@ -1,5 +1,6 @@
 //! The line editor of the verbs that have a prompt: completion, history, and room for live lines above it.
 
+use std::borrow::Cow;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -8,8 +9,9 @@ use std::path::PathBuf;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
 use rustyline::history::FileHistory;
-use rustyline::{CompletionType, Config, Context, ExternalPrinter, Highlighter, Hinter, Validator};
+use rustyline::{ColorMode, CompletionType, Config, Context, ExternalPrinter, Hinter, Validator};
 
 use crate::cli::config;
 use crate::cli::exit::{Exit, Failure};
@@ -46,6 +48,9 @@ impl Candidate {
 /// Where the completion of a line up to the cursor starts, and what can stand there.
 pub(crate) type Complete = Box<dyn Fn(&str) -> (usize, Vec<Candidate>) + Send>;
 
+/// What stands above the prompt now; `None` when nothing does.
+pub(crate) type Status = Box<dyn Fn() -> Option<String> + Send>;
+
 /// Reads lines from a terminal.
 pub(crate) struct Editor {
     editor: rustyline::Editor<Words, FileHistory>,
@@ -75,12 +80,17 @@ impl Editor {
     ) -> Result<Self, Failure> {
         let settings = Config::builder()
             .completion_type(CompletionType::List)
+            // The status is drawn as a highlight; `Output` knows where colours are wanted.
+            .color_mode(ColorMode::Forced)
             .max_history_size(HISTORY_LINES)
             .map_err(|error| terminal(&error))?
             .build();
         let mut editor =
             rustyline::Editor::with_config(settings).map_err(|error| terminal(&error))?;
-        editor.set_helper(Some(Words { complete }));
+        editor.set_helper(Some(Words {
+            complete,
+            status: Box::new(|| None),
+        }));
         let history = history_file(history);
         if let Some(path) = &history {
             // The file is empty the first time.
@@ -95,6 +105,13 @@ impl Editor {
         })
     }
 
+    /// Shows a status above each prompt that begins while there is one; it is asked anew whenever the prompt is drawn.
+    pub(crate) fn show(&mut self, status: Status) {
+        if let Some(words) = self.editor.helper_mut() {
+            words.status = status;
+        }
+    }
+
     /// What prints above the prompt, from any thread.
     pub(crate) fn printer(&mut self) -> Result<Screen, Failure> {
         let printer = self
@@ -106,7 +123,20 @@ impl Editor {
 
     /// Reads a line and remembers it.
     pub(crate) fn line(&mut self) -> Result<Typed, Failure> {
-        let typed = read(self.editor.readline(&(self.prompt, self.coloured.as_str())))?;
+        let status = self.editor.helper().and_then(|words| (words.status)());
+        let typed = match status {
+            // A row of its own: what is drawn there may change without moving what is typed.
+            Some(status) => {
+                let above = |prompt: &str| format!("{status}\n{prompt}");
+                let prompts = (above(self.prompt), above(&self.coloured));
+                self.editor.readline(&prompts)
+            }
+            None => {
+                let prompts = (self.prompt, self.coloured.as_str());
+                self.editor.readline(&prompts)
+            }
+        };
+        let typed = read(typed)?;
         if let Typed::Line(line) = &typed
             && !line.trim().is_empty()
         {
@@ -176,6 +206,19 @@ impl Screen {
         Ok(())
     }
 
+    /// Whether there is a prompt to draw.
+    pub(crate) const fn has_prompt(&self) -> bool {
+        matches!(self, Self::Prompt(_))
+    }
+
+    /// Draws the prompt and its status anew.
+    pub(crate) fn refresh(&mut self) {
+        if let Self::Prompt(printer) = self {
+            // The editor draws when something is printed; this prints nothing, and ends where it began.
+            let _ = printer.print("\x1b[A\n".to_owned());
+        }
+    }
+
     /// Shows a line that is not part of the output.
     pub(crate) fn notice(&mut self, text: &str) {
         match self {
@@ -223,10 +266,29 @@ fn terminal(error: &ReadlineError) -> Failure {
     Failure::of(Exit::Failed, error).while_doing("the terminal cannot be used")
 }
 
-/// Completion for the line editor.
-#[derive(rustyline::Helper, Highlighter, Hinter, Validator)]
+/// Completion for the line editor, and the status above its prompt.
+#[derive(rustyline::Helper, Hinter, Validator)]
 struct Words {
     complete: Complete,
+    status: Status,
+}
+
+impl Highlighter for Words {
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(
+        &'s self,
+        prompt: &'p str,
+        default: bool,
+    ) -> Cow<'b, str> {
+        // Questions and searches have no status.
+        match prompt.split_once('\n') {
+            Some((_, prompt)) if default => {
+                let status = (self.status)();
+                let status = status.as_deref().unwrap_or("[nothing is pending]");
+                Cow::Owned(format!("{status}\n{prompt}"))
+            }
+            _ => Cow::Borrowed(prompt),
+        }
+    }
 }
 
 impl Completer for Words {

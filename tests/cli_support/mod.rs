@@ -18,6 +18,9 @@ use tempfile::TempDir;
 /// Everything that is waited for comes in this time, or the test has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Between the heartbeats of a rig under test.
+const HEARTBEATS: Duration = Duration::from_millis(500);
+
 /// A simulated rig on free ports to which nothing happens by itself.
 pub struct Service {
     rig: Simulator,
@@ -42,7 +45,11 @@ impl Service {
     }
 
     fn simulating(options: SimulatorOptions) -> Self {
-        let rpc = options.rpc.clone().any_port();
+        let rpc = options
+            .rpc
+            .clone()
+            .any_port()
+            .heartbeat_interval(HEARTBEATS);
         let (rig, observed) = Simulator::start_watched(options.rpc(rpc).rate(0.0), 1024).unwrap();
         Self {
             rig,

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select, tick};
 use parking_lot::Mutex;
 
 use crate::cli::console::state::{Shown, State};
@@ -22,17 +22,25 @@ pub(crate) struct Live {
     thread: Option<JoinHandle<()>>,
 }
 
+/// How the thread and the console wake each other.
+pub(crate) struct Signals {
+    /// Gets an item whenever the state is another one.
+    pub(crate) changed: Sender<()>,
+    /// Has an item when a command was sent.
+    pub(crate) begun: Receiver<()>,
+}
+
 impl Live {
-    /// Starts the thread. `changed` gets an item whenever the state is another one.
+    /// Starts the thread.
     pub(crate) fn start(
         subscription: Subscription,
         state: Arc<Mutex<State>>,
         mut screen: Screen,
         out: Output,
-        changed: Sender<()>,
+        signals: Signals,
     ) -> Result<Self, Failure> {
         let (end, ended) = bounded(0);
-        let run = move || follow(&subscription, &state, &mut screen, out, &changed, &ended);
+        let run = move || follow(&subscription, &state, &mut screen, out, &signals, &ended);
         let thread = thread::Builder::new()
             .name("acqbus-live".to_owned())
             .spawn(run)?;
@@ -58,12 +66,27 @@ fn follow(
     state: &Mutex<State>,
     screen: &mut Screen,
     out: Output,
-    changed: &Sender<()>,
+    signals: &Signals,
     ended: &Receiver<()>,
 ) {
+    let mut seconds = None;
     loop {
+        // The line above the prompt says for how many seconds a command is pending.
+        if screen.has_prompt() && state.lock().has_pending() {
+            seconds.get_or_insert_with(|| tick(SECOND));
+        } else {
+            seconds = None;
+        }
         let notice = select! {
             recv(ended) -> _ => return,
+            recv(signals.begun) -> begun => match begun {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+            recv(seconds.as_ref().unwrap_or(&never())) -> _ => {
+                screen.refresh();
+                continue;
+            }
             recv(subscription.notices()) -> notice => match notice {
                 Ok(notice) => notice,
                 Err(_) => return,
@@ -77,7 +100,7 @@ fn follow(
         // Printed before anybody is told: whoever waits for a result must not end before it is seen.
         let printed = shown.is_none_or(|shown| print(&shown, numbering, screen, out).is_ok());
         // A full channel says the same.
-        let _ = changed.try_send(());
+        let _ = signals.changed.try_send(());
         if !printed {
             return;
         }
@@ -115,3 +138,5 @@ fn print(
         screen.line(&text, out)
     }
 }
+
+const SECOND: Duration = Duration::from_secs(1);

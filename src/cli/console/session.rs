@@ -1,18 +1,20 @@
 //! Does what a line asks, whoever typed it.
 
+use std::io::stdout;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, at, bounded, select};
 use parking_lot::Mutex;
+use rustix::termios::tcgetwinsize;
 
 use crate::cli::args::Bus;
 use crate::cli::bus::{self, Patience};
 use crate::cli::console::line::{self, Action, Typed};
-use crate::cli::console::live::Live;
+use crate::cli::console::live::{Live, Signals};
 use crate::cli::console::state::State;
 use crate::cli::console::{Console, help};
-use crate::cli::editor::Screen;
+use crate::cli::editor::{Screen, Status};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::Output;
 use crate::cli::show;
@@ -31,6 +33,7 @@ pub(crate) struct Session {
     next_nonce: i64,
     settled: bool,
     changes: (Sender<()>, Receiver<()>),
+    begun: (Sender<()>, Receiver<()>),
 }
 
 /// Whether another line is wanted.
@@ -58,6 +61,7 @@ impl Session {
             next_nonce: first_nonce(),
             settled: false,
             changes: bounded(1),
+            begun: bounded(1),
         })
     }
 
@@ -69,8 +73,23 @@ impl Session {
             Arc::clone(&self.state),
             screen,
             self.out,
-            self.changes.0.clone(),
+            Signals {
+                changed: self.changes.0.clone(),
+                begun: self.begun.1.clone(),
+            },
         )
+    }
+
+    /// What is pending, for the line above the prompt.
+    pub(crate) fn status(&self) -> Status {
+        let state = Arc::clone(&self.state);
+        Box::new(move || {
+            let columns = tcgetwinsize(stdout()).map_or(80, |size| usize::from(size.ws_col));
+            // The last column stays free, so that no terminal wraps.
+            state
+                .lock()
+                .pending_line(Instant::now(), columns.saturating_sub(1))
+        })
     }
 
     /// Where things are printed.
@@ -160,9 +179,14 @@ impl Session {
         if let Some(number) = typed.custom_command {
             request = request.with_custom_command(number);
         }
-        self.state
-            .lock()
-            .sending(Instant::now(), nonce.clone(), typed.named.number);
+        self.state.lock().sending(
+            Instant::now(),
+            nonce.clone(),
+            typed.named.number,
+            typed.custom_command,
+        );
+        // A full channel says the same.
+        let _ = self.begun.0.try_send(());
         let asked = bus::ask(&self.client, &request, Patience::Reply, &self.stop, |_| {
             Ok(())
         });

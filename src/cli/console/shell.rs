@@ -14,6 +14,7 @@ pub(crate) fn run(mut session: Session) -> Result<Exit, Failure> {
     let complete = Box::new(complete::complete);
     let mut editor = Editor::open("acqbus> ", complete, "history", session.out())?;
     end_on_signal(&session)?;
+    editor.show(session.status());
     let live = session.follow(editor.printer()?)?;
     session
         .out()

@@ -60,10 +60,21 @@ struct Heartbeat {
 struct Pending {
     nonce: Nonce,
     command: i64,
+    custom_command: Option<i64>,
     since: Instant,
     /// The reply has said that a result follows; before it, the result may overtake it.
     announced: bool,
     progress: Option<String>,
+}
+
+impl Pending {
+    fn name(&self) -> String {
+        let name = command_name(self.command);
+        match self.custom_command {
+            Some(number) => format!("{name} {number}"),
+            None => name,
+        }
+    }
 }
 
 /// Which live messages are shown.
@@ -91,10 +102,17 @@ impl State {
     }
 
     /// Remembers a command that is about to be sent: its result may come before its reply.
-    pub(crate) fn sending(&mut self, now: Instant, nonce: Nonce, command: i64) {
+    pub(crate) fn sending(
+        &mut self,
+        now: Instant,
+        nonce: Nonce,
+        command: i64,
+        custom_command: Option<i64>,
+    ) {
         self.pending.push(Pending {
             nonce,
             command,
+            custom_command,
             since: now,
             announced: false,
             progress: None,
@@ -223,11 +241,32 @@ impl State {
         parts.join(" | ")
     }
 
+    /// The commands that have not ended in at most `width` characters, for the line above the prompt; `None` without any.
+    pub(crate) fn pending_line(&self, now: Instant, width: usize) -> Option<String> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        let words: Vec<_> = self
+            .pending
+            .iter()
+            .map(|pending| {
+                let age = now.saturating_duration_since(pending.since).as_secs();
+                format!("{}, {age} s", pending.name())
+            })
+            .collect();
+        let line = format!("[{} pending: {}]", words.len(), words.join("; "));
+        if line.chars().count() <= width {
+            return Some(line);
+        }
+        let kept = line.chars().take(width.saturating_sub(2));
+        Some(kept.chain(['…', ']']).take(width).collect())
+    }
+
     /// A line for each command that has not ended.
     pub(crate) fn pending(&self, now: Instant) -> Vec<String> {
         let line = |pending: &Pending| {
             let progress = pending.progress.as_deref().unwrap_or_default();
-            let name = command_name(pending.command);
+            let name = pending.name();
             let line = format!(
                 "{name} nonce {} for {} {progress}",
                 pending.nonce,
@@ -413,7 +452,7 @@ mod tests {
     #[test]
     fn pending_command_is_listed_until_its_result() {
         let (mut state, now) = (State::default(), Instant::now());
-        state.sending(now, Nonce::from(5), 99999);
+        state.sending(now, Nonce::from(5), 99999, None);
         state.replied(&Nonce::from(5), Ok(&reply(201, 5)));
         let later = now + Duration::from_millis(1500);
         assert_eq!(state.pending(later), ["USER_DEFINED nonce 5 for 1.5 s"]);
@@ -426,9 +465,31 @@ mod tests {
     }
 
     #[test]
+    fn line_above_the_prompt_tells_what_is_pending_within_its_width() {
+        let (mut state, now) = (State::default(), Instant::now());
+        assert_eq!(state.pending_line(now, 80), None);
+        state.sending(now, Nonce::from(5), 99999, Some(1));
+        let later = now + Duration::from_millis(3900);
+        let line = |state: &State, width| state.pending_line(later, width).unwrap();
+        assert_eq!(line(&state, 80), "[1 pending: USER_DEFINED 1, 3 s]");
+        state.sending(later, Nonce::from(6), 200, None);
+        assert_eq!(
+            line(&state, 80),
+            "[2 pending: USER_DEFINED 1, 3 s; EMERGENCY_STOP, 0 s]"
+        );
+        assert_eq!(line(&state, 35), "[2 pending: USER_DEFINED 1, 3 s; …]");
+        for width in 0..80 {
+            assert!(line(&state, width).chars().count() <= width);
+        }
+        state.handle(later, result(100, 5));
+        state.handle(later, result(100, 6));
+        assert_eq!(state.pending_line(later, 80), None);
+    }
+
+    #[test]
     fn progress_is_shown_and_ends_nothing() {
         let (mut state, now) = (State::default(), Instant::now());
-        state.sending(now, Nonce::from(5), 99999);
+        state.sending(now, Nonce::from(5), 99999, None);
         state.replied(&Nonce::from(5), Ok(&reply(201, 5)));
         let half = r#"{"result": 201, "data": {"done": 0.5}, "errorCode": 0, "errorMessage": null, "command": 99999, "nonce": 5}"#;
         let shown = state.handle(now, message(Topic::COMMAND_PROGRESS, half));
@@ -442,7 +503,7 @@ mod tests {
     #[test]
     fn result_that_overtakes_its_reply_leaves_nothing_pending() {
         let (mut state, now) = (State::default(), Instant::now());
-        state.sending(now, Nonce::from(5), 99999);
+        state.sending(now, Nonce::from(5), 99999, None);
         state.handle(now, result(400, 5));
         state.replied(&Nonce::from(5), Ok(&reply(201, 5)));
         assert!(!state.has_pending());
@@ -452,7 +513,7 @@ mod tests {
     #[test]
     fn result_of_somebody_else_is_a_live_message() {
         let (mut state, now) = (State::default(), Instant::now());
-        state.sending(now, Nonce::from(5), 99999);
+        state.sending(now, Nonce::from(5), 99999, None);
         assert!(matches!(
             state.handle(now, result(100, 6)),
             Some(Shown::Message(_))
@@ -463,7 +524,7 @@ mod tests {
     #[test]
     fn restart_ends_what_was_announced() {
         let (mut state, now) = (State::default(), Instant::now());
-        state.sending(now, Nonce::from(5), 99999);
+        state.sending(now, Nonce::from(5), 99999, None);
         state.replied(&Nonce::from(5), Ok(&reply(201, 5)));
         state.handle(now, Notice::Restarted { epoch: 9 });
         assert!(!state.has_pending());
