@@ -19,7 +19,7 @@ use crate::rpc::{
 /// is the service's [`Overflow`](crate::rpc::Overflow).
 ///
 /// ```
-/// use acqbus::rpc::{Event, RpcOptions, RpcService};
+/// use acqbus::rpc::{Event, EventKind, RpcOptions, RpcService};
 ///
 /// let service = RpcService::launch(RpcOptions::default().any_port())?;
 /// let publisher = service.publisher();
