@@ -166,3 +166,88 @@ fn help_into_a_closed_pipe_is_quiet() {
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stderr.is_empty());
 }
+
+#[test]
+fn help_needs_no_settings() {
+    let program = Program::new();
+    std::fs::write(program.home().join("acqbus.toml"), "host = ").unwrap();
+    for args in [
+        &["--help"][..],
+        &["--version"],
+        &["help"],
+        &["help", "send"],
+        &["send", "--help"],
+        &["man"],
+        &["completions", "bash"],
+    ] {
+        let done = program.run(args).code(0);
+        assert_eq!(done.err, "", "{args:?}");
+        assert!(done.out.contains("acqbus"), "{args:?}");
+    }
+    program.run(&["send", "GET_STATUS"]).code(2);
+}
+
+#[test]
+fn every_flag_has_a_variable() {
+    let program = Program::new();
+    for (verb, variable, value, said) in [
+        ("listen", "ACQBUS_DURATION", "soon", "ACQBUS_DURATION"),
+        ("listen", "ACQBUS_COUNT", "0", "ACQBUS_COUNT"),
+        ("listen", "ACQBUS_TOPIC", "EVNT", "`EVNT` is no topic"),
+        ("listen", "ACQBUS_KIND", "sesionStarted", "sessionStarted"),
+        ("listen", "ACQBUS_JSON", "maybe", "neither true nor false"),
+        (
+            "send",
+            "ACQBUS_CUSTOM_COMMAND",
+            "x",
+            "ACQBUS_CUSTOM_COMMAND",
+        ),
+        ("send", "ACQBUS_WAIT", "maybe", "ACQBUS_WAIT"),
+        ("simulate", "ACQBUS_INSECURE", "2", "ACQBUS_INSECURE"),
+        ("simulate", "ACQBUS_QUIET", "loud", "ACQBUS_QUIET"),
+        ("simulate", "ACQBUS_VERBOSE", "x", "ACQBUS_VERBOSE"),
+        ("console", "ACQBUS_YES", "perhaps", "ACQBUS_YES"),
+    ] {
+        let args: &[&str] = match verb {
+            "send" => &["send", "GET_STATUS"],
+            _ => &[verb],
+        };
+        let mut command = program.command(args);
+        command.env(variable, value);
+        let done = Done::of(command).code(2);
+        assert!(done.err.contains(said), "{variable}: {}", done.err);
+        assert!(!done.err.contains("for '--"), "{variable}: {}", done.err);
+    }
+}
+
+#[test]
+fn unknown_variable_is_warned_of() {
+    let program = Program::new();
+    let mut command = program.command(&["keys", "list"]);
+    command.env("ACQBUS_HOTS", "rig").env("ACQBUS_VECTORS", "x");
+    let done = Done::of(command).code(2);
+    assert!(done.err.contains("ACQBUS_HOTS"), "{}", done.err);
+    assert!(done.err.contains("try: ACQBUS_HOST"), "{}", done.err);
+    assert!(!done.err.contains("VECTORS"), "{}", done.err);
+}
+
+#[test]
+fn value_of_a_file_is_blamed_on_the_file() {
+    let program = Program::new();
+    let file = program.home().join("acqbus.toml");
+    std::fs::write(&file, "verbose = 2\ncommand-port = 70000").unwrap();
+    let done = program.run(&["send", "GET_STATUS"]).code(2);
+    assert!(
+        done.err.contains("'command-port' in acqbus.toml"),
+        "{}",
+        done.err
+    );
+    let done = program
+        .run(&["send", "GET_STATUS", "--command-port", "70001"])
+        .code(2);
+    assert!(done.err.contains("'--command-port"), "{}", done.err);
+
+    std::fs::write(&file, "timeout = 0.1").unwrap();
+    let done = program.run(&["keys", "list", "-v"]).code(2);
+    assert!(done.err.contains("read from acqbus.toml"), "{}", done.err);
+}

@@ -4,13 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
 
 /// What every verb has.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
     /// Print one JSON object a line
-    #[arg(long, global = true, env = "ACQBUS_JSON", value_parser = FalseyValueParser::new(), hide_env = true)]
+    #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Log more on standard error: -v for the course of things, -vv for details (or set RUST_LOG)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]

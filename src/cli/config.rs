@@ -15,19 +15,23 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, Command};
 use toml::{Table, Value};
 
+use crate::cli::environment;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::names;
 
 /// Puts the settings of the file, if there is one, into the command as defaults.
 ///
 /// The file is the one of `--config` in `args` or of `ACQBUS_CONFIG`, which must exist, or else `acqbus.toml` here or in
-/// the user's configuration folder.
-pub(crate) fn apply(command: Command, args: &[OsString]) -> Result<Command, Failure> {
+/// the user's configuration folder; its path is given back.
+pub(crate) fn apply(
+    command: Command,
+    args: &[OsString],
+) -> Result<(Command, Option<PathBuf>), Failure> {
     let Some((path, text)) = find_and_read(args)? else {
-        return Ok(command);
+        return Ok((command, None));
     };
     let told = |what: Failure| what.while_doing(path.display());
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
@@ -35,7 +39,8 @@ pub(crate) fn apply(command: Command, args: &[OsString]) -> Result<Command, Fail
             error.message().to_owned() + &place(&text, &error),
         ))
     })?;
-    with_defaults(command, &table).map_err(told)
+    let command = with_defaults(command, &table).map_err(told)?;
+    Ok((command, Some(path)))
 }
 
 /// The folder of a kind of file by the XDG rules: `variable`, or else `fallback` in the home folder.
@@ -178,15 +183,9 @@ fn has(command: &Command, key: &str) -> bool {
 
 /// The flags that a file can set.
 fn flags(command: &Command) -> impl Iterator<Item = &str> {
-    let settable = |arg: &&Arg| {
-        matches!(
-            arg.get_action(),
-            ArgAction::Set | ArgAction::SetTrue | ArgAction::Append
-        )
-    };
     command
         .get_arguments()
-        .filter(settable)
+        .filter(|arg| environment::is_settable(arg))
         .filter_map(Arg::get_long)
         .filter(|name| *name != "config")
 }

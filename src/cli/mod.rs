@@ -2,7 +2,7 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | `args`, `config`, `names`, `kinds` | what people type, and settings from the environment and `acqbus.toml` |
+//! | `args`, `config`, `environment`, `origin`, `names`, `kinds` | what people type, and settings from the environment and `acqbus.toml` |
 //! | `exit`, `print` | exit codes, messages, standard output |
 //! | `bench/` | the figures of this machine beside those of raw libzmq |
 //! | `console/` | the remote console: line, completion and state are pure, the shell is thin |
@@ -16,12 +16,14 @@ mod config;
 mod console;
 mod data;
 mod editor;
+mod environment;
 mod exit;
 mod input;
 mod keys;
 mod kinds;
 mod listen;
 mod names;
+mod origin;
 mod print;
 mod send;
 mod show;
@@ -31,8 +33,10 @@ mod simulate;
 use std::env;
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::exit::{Exit, Failure};
@@ -95,13 +99,16 @@ enum Verb {
 }
 
 fn run(args: &[OsString]) -> Result<Exit, Failure> {
-    let command = config::apply(Program::command(), args)?;
+    let (command, file) = with_settings(args)?;
     let parsed = command.clone().try_get_matches_from(args);
     let program = match parsed.and_then(|matches| Program::from_arg_matches(&matches)) {
         Ok(program) => program,
         Err(error) => {
             // Help goes to standard output and is no failure; the rest says what is wrong on standard error.
-            let _ = error.print();
+            match origin::explained(&error, &command, args, file.as_deref()) {
+                Some(text) => print::note(text.trim_end()),
+                None => drop(error.print()),
+            }
             return Ok(if error.use_stderr() {
                 Exit::Usage
             } else {
@@ -110,7 +117,35 @@ fn run(args: &[OsString]) -> Result<Exit, Failure> {
         }
     };
     start_log(program.common.verbose);
+    if let Some(file) = &file {
+        log::info!("settings are read from {}", file.display());
+    }
     program.verb.run(&program.common, command)
+}
+
+/// The arguments with what the environment and the file of settings say, and the file.
+///
+/// Help, versions, completions and manual pages come without settings that cannot be used.
+fn with_settings(args: &[OsString]) -> Result<(Command, Option<PathBuf>), Failure> {
+    let plain = Program::command();
+    let needs_none = match plain.clone().try_get_matches_from(args) {
+        Ok(matches) if matches!(matches.subcommand_name(), Some("completions" | "man")) => {
+            return Ok((plain, None));
+        }
+        Ok(_) => false,
+        Err(error) => matches!(
+            error.kind(),
+            ErrorKind::DisplayHelp
+                | ErrorKind::DisplayVersion
+                | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        ),
+    };
+    let command = environment::apply(plain);
+    if needs_none {
+        return Ok(config::apply(command.clone(), args).unwrap_or((command, None)));
+    }
+    environment::warn_of_unknown(&command);
+    config::apply(command, args)
 }
 
 impl Verb {

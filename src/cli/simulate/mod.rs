@@ -9,7 +9,6 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
@@ -59,10 +58,10 @@ pub(crate) struct Simulate {
     )]
     bind: Vec<String>,
     /// Listen at every interface
-    #[arg(long, env = "ACQBUS_REACHABLE", value_parser = FalseyValueParser::new(), hide_env = true, help_heading = "Bus")]
+    #[arg(long, help_heading = "Bus")]
     reachable: bool,
     /// Let in whoever comes, also at addresses that other machines reach
-    #[arg(long, env = "ACQBUS_INSECURE", value_parser = FalseyValueParser::new(), hide_env = true, help_heading = "Bus")]
+    #[arg(long, help_heading = "Bus")]
     insecure: bool,
     /// Folder of keys (`acqbus keys new`); only their owners are let in
     #[arg(long, env = "ACQBUS_KEYS", value_name = "DIR", help_heading = "Bus")]
@@ -91,13 +90,13 @@ pub(crate) struct Simulate {
     #[arg(long, env = "ACQBUS_SCRIPT", value_name = "FILE")]
     script: Option<PathBuf>,
     /// No prompt, and standard input is left alone
-    #[arg(long, env = "ACQBUS_NO_INPUT", value_parser = FalseyValueParser::new(), hide_env = true)]
+    #[arg(long)]
     no_input: bool,
     /// End after this many seconds
     #[arg(long, env = "ACQBUS_DURATION", value_name = "S", value_parser = args::some_seconds)]
     duration: Option<Duration>,
     /// Do not print each event and each command
-    #[arg(short, long, env = "ACQBUS_QUIET", value_parser = FalseyValueParser::new(), hide_env = true)]
+    #[arg(short, long)]
     quiet: bool,
 }
 
