@@ -21,7 +21,7 @@ pub(crate) fn explained(
     // A flag that is wanted or not known was set by nobody.
     error.get(ContextKind::InvalidValue)?;
     let name = blamed.strip_prefix("--")?;
-    let name = name.split([' ', '=', '[']).next().unwrap_or(name);
+    let name = name.split([' ', '=', '[', '.']).next().unwrap_or(name);
     let arg = find(command, name)?;
     if is_typed(arg, args) {
         return None;
