@@ -253,9 +253,12 @@ fn extreme_options_do_no_harm() {
 #[test]
 fn late_subscriber_gets_a_heartbeat_at_once() {
     let service = launch(options().heartbeat_interval(Duration::from_secs(3600)));
+    let tap = service.tap(10);
     service
         .send_event(&Event::now(EventKind::TunnelEnter))
         .unwrap();
+    // The event is out before anybody subscribes.
+    while tap.recv_timeout(LIMIT).expect("the event").topic != Topic::EVENT {}
     for _ in 0..3 {
         let message = heartbeat_of(&service);
         assert_eq!(message.topic, Topic::HEARTBEAT);
