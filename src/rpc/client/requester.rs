@@ -64,6 +64,7 @@ impl Requesters {
         socket.connect(&self.endpoint)?;
         Ok(Requester {
             socket,
+            endpoint: self.endpoint.clone(),
             connection: Connection {
                 handshakes: Handshakes::new(&self.options),
                 up: false,
@@ -101,6 +102,7 @@ fn drop_stale<T>(idle: &mut Vec<(Instant, T)>, now: Instant) {
 #[derive(Debug)]
 pub(crate) struct Requester {
     socket: Socket,
+    endpoint: Endpoint,
     connection: Connection,
 }
 
@@ -164,12 +166,16 @@ impl Requester {
             let connection = &mut self.connection;
             match event {
                 MonitorEvent::HandshakeSucceeded => {
+                    log::info!("connected to {}", self.endpoint);
                     connection.handshakes.succeeded();
                     connection.up = true;
                     connection.reached = true;
                     connection.refused = None;
                 }
-                MonitorEvent::Disconnected => connection.up = false,
+                MonitorEvent::Disconnected => {
+                    log::info!("disconnected from {}", self.endpoint);
+                    connection.up = false;
+                }
                 MonitorEvent::HandshakeFailed(failure) => {
                     connection.refused = connection.handshakes.failed(failure);
                 }
@@ -206,6 +212,11 @@ impl Attempts<'_> {
         let mut attempts = 0;
         loop {
             attempts += 1;
+            log::info!(
+                "{} goes to {}, attempt {attempts}",
+                request.command().name(),
+                self.requesters.endpoint()
+            );
             let until = self.within(after(self.options.timeout));
             if let Some(reply) = requester.ask(&bytes, until)? {
                 self.requesters.give_back(requester);
@@ -239,10 +250,10 @@ impl Attempts<'_> {
                     RpcError::NoService { endpoint, waited }
                 });
             }
-            log::debug!(
-                "no answer to {}; attempt {}",
+            log::info!(
+                "no answer to {} from {}",
                 request.command().name(),
-                attempts + 1
+                self.requesters.endpoint()
             );
             requester = self.requesters.open()?;
         }

@@ -321,6 +321,7 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
         for event in self.socket.monitor_sessions()?.events()? {
             match event {
                 MonitorEvent::HandshakeSucceeded => {
+                    log::info!("connected to {}", self.endpoint);
                     self.handshakes.succeeded();
                     self.refused = false;
                     self.retry_at = None;
@@ -338,7 +339,10 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
                         self.notices.push(Notice::Refused { reason });
                     }
                 }
-                MonitorEvent::Disconnected => self.tracker.disconnected(&mut self.notices),
+                MonitorEvent::Disconnected => {
+                    log::info!("disconnected from {}", self.endpoint);
+                    self.tracker.disconnected(&mut self.notices);
+                }
                 _ => {}
             }
         }
