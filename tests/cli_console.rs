@@ -269,7 +269,7 @@ fn signal_at_the_prompt_ends_the_console() {
     let id = person.session.get_process().pid().as_raw();
     let id = rustix::process::Pid::from_raw(id).unwrap();
     rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
-    person.leaves_with(130);
+    person.leaves_with(143);
 }
 
 #[test]

@@ -318,3 +318,26 @@ impl Rig {
         self.running.end().code(130);
     }
 }
+
+#[test]
+fn terminated_rig_ends_well_and_other_verbs_say_which_signal() {
+    use rustix::process::Signal;
+    let program = Program::new();
+    for (signal, code) in [(Signal::TERM, 0), (Signal::HUP, 129)] {
+        let mut rig = Running::start(program.command(&free(&["simulate", "--no-input", "--json"])));
+        rig.line_with("started");
+        rig.signal(signal);
+        let done = rig.end().code(code);
+        assert!(done.out.contains(r#""notice":"ended""#), "{}", done.out);
+    }
+    let rig = Rig::start(&program, &["--rate", "50"]);
+    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129)] {
+        let mut command = program.command(&["listen", "--json"]);
+        command.args(&rig.ports);
+        let mut listener = Running::start(command);
+        listener.line_with("EVENT");
+        listener.signal(signal);
+        listener.end().code(code);
+    }
+    rig.end();
+}

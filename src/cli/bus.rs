@@ -73,7 +73,7 @@ pub(crate) fn ask(
                 // The thread has said all; its outcome is next.
                 return ended.recv().map_err(|_| broken())?.map_err(explained);
             },
-            recv(stop.asked()) -> _ => return Err(Failure::quiet(Exit::Interrupted)),
+            recv(stop.asked()) -> exit => return Err(Failure::quiet(exit.unwrap_or(Exit::Interrupted))),
         }
     }
 }

@@ -23,8 +23,12 @@ pub(crate) enum Exit {
     Refused = 5,
     /// Data that cannot be read.
     BadData = 6,
+    /// Ended because its terminal went away (SIGHUP).
+    HungUp = 129,
     /// Ended by Ctrl-C.
     Interrupted = 130,
+    /// Ended by SIGTERM.
+    Terminated = 143,
 }
 
 /// Why a verb ends early: the exit code, what happened, and what to try next.
@@ -175,7 +179,9 @@ mod tests {
             (Exit::TimedOut, 4),
             (Exit::Refused, 5),
             (Exit::BadData, 6),
+            (Exit::HungUp, 129),
             (Exit::Interrupted, 130),
+            (Exit::Terminated, 143),
         ];
         for (exit, code) in all {
             assert_eq!(exit.code(), code);

@@ -29,10 +29,10 @@ pub(crate) struct Listen {
     #[arg(long, value_name = "KIND")]
     kind: Vec<String>,
     /// End after this many messages
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
     count: Option<u64>,
     /// End after this many seconds
-    #[arg(long, value_name = "S", value_parser = args::some_seconds)]
+    #[arg(long, value_name = "S", value_parser = args::some_seconds, allow_negative_numbers = true)]
     duration: Option<Duration>,
 }
 
@@ -58,7 +58,7 @@ impl Listen {
                     Ok(notice) => session.take(notice)?,
                     Err(_) => break Ended::Closed,
                 },
-                recv(stop.asked()) -> _ => break Ended::Interrupted,
+                recv(stop.asked()) -> exit => break Ended::Asked(exit.unwrap_or(Exit::Interrupted)),
                 recv(end) -> _ => break Ended::Time,
                 recv(silence) -> _ => {
                     silence = never();
@@ -91,7 +91,7 @@ impl Listen {
     fn exit(&self, session: &Session, ended: Ended) -> Result<Exit, Failure> {
         match ended {
             Ended::Count => Ok(Exit::Done),
-            Ended::Interrupted => Ok(Exit::Interrupted),
+            Ended::Asked(exit) => Ok(exit),
             Ended::Closed => Err(Failure::new(Exit::Failed, "the subscription has ended")),
             Ended::Time if !session.linked => Err(Failure::new(
                 Exit::Connection,
@@ -118,7 +118,7 @@ impl Listen {
 enum Ended {
     Count,
     Time,
-    Interrupted,
+    Asked(Exit),
     Closed,
 }
 

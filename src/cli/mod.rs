@@ -195,7 +195,8 @@ Settings: flags, over environment variables (ACQBUS_HOST for --host), over acqbu
 
 Exit codes:
   0 done  1 failed: the peer said so  2 wrong usage  3 could not connect or bind  4 timed out
-  5 refused: keys or rights  6 bad data  130 interrupted";
+  5 refused: keys or rights  6 bad data
+  129 SIGHUP  130 interrupted  143 SIGTERM; simulate ends with 0 on SIGTERM";
 
 #[cfg(test)]
 mod tests {

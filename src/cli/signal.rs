@@ -1,31 +1,49 @@
-//! Ctrl-C: the first asks the verb to stop, the second ends the program.
+//! Ctrl-C and its kin: the first asks the verb to stop, the second ends the program.
+
+use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::cli::exit::{Exit, Failure};
 
 /// Tells when the user wants to stop. Cheap to clone; all clones share one Ctrl-C.
 #[derive(Debug, Clone)]
 pub(crate) struct Stop {
-    asked: Receiver<()>,
+    asked: Receiver<Exit>,
 }
 
 impl Stop {
     /// Listens to Ctrl-C and to the signals that ask a program to end.
     pub(crate) fn on_ctrl_c() -> Result<Self, Failure> {
         let (sender, asked) = bounded(1);
-        ctrlc::set_handler(move || {
-            // The verb has not taken the first one yet: the user has waited long enough.
-            if sender.try_send(()).is_err() {
-                std::process::exit(i32::from(Exit::Interrupted.code()));
-            }
-        })
-        .map_err(|error| Failure::of(Exit::Failed, &error))?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        // Not joined: it waits for signals as long as the program runs.
+        thread::Builder::new()
+            .name("acqbus-signals".to_owned())
+            .spawn(move || {
+                for signal in signals.forever() {
+                    let exit = exit_of(signal);
+                    // The verb has not taken the first one yet: the user has waited long enough.
+                    if sender.try_send(exit).is_err() {
+                        std::process::exit(i32::from(exit.code()));
+                    }
+                }
+            })?;
         Ok(Self { asked })
     }
 
-    /// Gets one item when the user wants to stop.
-    pub(crate) const fn asked(&self) -> &Receiver<()> {
+    /// Gets one item when the user wants to stop: the exit code of the signal that came.
+    pub(crate) const fn asked(&self) -> &Receiver<Exit> {
         &self.asked
+    }
+}
+
+const fn exit_of(signal: i32) -> Exit {
+    match signal {
+        SIGTERM => Exit::Terminated,
+        SIGHUP => Exit::HungUp,
+        _ => Exit::Interrupted,
     }
 }

@@ -118,10 +118,10 @@ impl BenchRpc {
         let mut missed = 0_u32;
         loop {
             let step = select! {
-                recv(stop.asked()) -> _ => {
+                recv(stop.asked()) -> exit => {
                     // The measuring thread and a reference end with this process.
                     progress.finish_and_clear();
-                    return Ok(Exit::Interrupted);
+                    return Ok(exit.unwrap_or(Exit::Interrupted));
                 }
                 recv(steps) -> step => step,
             };

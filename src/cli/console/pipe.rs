@@ -24,7 +24,7 @@ fn take_lines(session: &mut Session, lines: &Receiver<io::Result<String>>) -> Re
     loop {
         let line = select! {
             recv(lines) -> line => line,
-            recv(session.stop().asked()) -> _ => return Err(Failure::quiet(Exit::Interrupted)),
+            recv(session.stop().asked()) -> exit => return Err(Failure::quiet(exit.unwrap_or(Exit::Interrupted))),
         };
         let Ok(line) = line else { break };
         let line = line.map_err(|error| {

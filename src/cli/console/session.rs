@@ -231,7 +231,7 @@ impl Session {
         while !wanted(&self.state.lock()) {
             select! {
                 recv(self.changes.1) -> _ => {}
-                recv(self.stop.asked()) -> _ => return Err(Failure::quiet(Exit::Interrupted)),
+                recv(self.stop.asked()) -> exit => return Err(Failure::quiet(exit.unwrap_or(Exit::Interrupted))),
                 recv(deadline) -> _ => return Ok(()),
             }
         }

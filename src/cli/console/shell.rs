@@ -50,9 +50,9 @@ fn end_on_signal(session: &Session) -> Result<(), Failure> {
     let terminal = Terminal::remember();
     let stop = session.stop().clone();
     let wait = move || {
-        if stop.asked().recv().is_ok() {
+        if let Ok(exit) = stop.asked().recv() {
             drop(terminal);
-            process::exit(i32::from(Exit::Interrupted.code()));
+            process::exit(i32::from(exit.code()));
         }
     };
     thread::Builder::new()

@@ -75,13 +75,19 @@ pub(crate) struct Simulate {
     )]
     identifier: String,
     /// Seconds between heartbeats
-    #[arg(long, env = "ACQBUS_HEARTBEAT_INTERVAL", default_value = "5", value_name = "S", value_parser = args::some_seconds)]
+    #[arg(long, env = "ACQBUS_HEARTBEAT_INTERVAL", default_value = "5", value_name = "S", value_parser = args::some_seconds, allow_negative_numbers = true)]
     heartbeat_interval: Duration,
     /// Events and property changes a second, on average; 0 publishes none by itself
     #[arg(long, env = "ACQBUS_RATE", default_value = "1", value_name = "N", value_parser = rate, allow_negative_numbers = true)]
     rate: f64,
     /// The same seed gives the same stream
-    #[arg(long, env = "ACQBUS_SEED", default_value_t = 0, value_name = "N")]
+    #[arg(
+        long,
+        env = "ACQBUS_SEED",
+        default_value_t = 0,
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
     seed: u64,
     /// Version of auto-trainer-api to speak like
     #[arg(long = "as", env = "ACQBUS_AS", default_value = "0.12.0", value_name = "VERSION", value_parser = version)]
@@ -93,7 +99,7 @@ pub(crate) struct Simulate {
     #[arg(long)]
     no_input: bool,
     /// End after this many seconds
-    #[arg(long, env = "ACQBUS_DURATION", value_name = "S", value_parser = args::some_seconds)]
+    #[arg(long, env = "ACQBUS_DURATION", value_name = "S", value_parser = args::some_seconds, allow_negative_numbers = true)]
     duration: Option<Duration>,
     /// Do not print each event and each command
     #[arg(short, long)]
@@ -269,7 +275,12 @@ impl Session<'_> {
                     // The end of a pipe is not the end of the rig.
                     Err(_) => lines = never(),
                 },
-                recv(stop.asked()) -> _ => return Ok(Exit::Interrupted),
+                recv(stop.asked()) -> exit => return Ok(match exit {
+                    // What supervises a rig ends it so, and wants to see that it ended well.
+                    Ok(Exit::Terminated) => Exit::Done,
+                    Ok(exit) => exit,
+                    Err(_) => Exit::Interrupted,
+                }),
             }
         }
     }
