@@ -445,3 +445,41 @@ fn closed_pipe_ends_send_quietly() {
     let done = Running::start(command).close_output().end().code(0);
     assert_eq!(done.err, "");
 }
+
+#[test]
+fn verbose_client_says_where_it_goes() {
+    let (program, service) = (Program::new(), Service::start());
+    for args in [
+        &["send", "GET_STATUS", "-v"][..],
+        &["listen", "--topic", "HEARTBEAT", "--count", "1", "-v"],
+    ] {
+        let done = program.run_at(&service, args).code(0);
+        assert!(
+            done.err.contains("info: connected to tcp://127.0.0.1:"),
+            "{args:?}: {}",
+            done.err
+        );
+    }
+}
+
+#[test]
+fn host_is_a_host_only_and_numbers_are_in_range() {
+    let program = Program::new();
+    for host in ["127.0.0.1:5557", "tcp://rig-7", "", "a b"] {
+        let done = program.run(&["send", "GET_STATUS", "--host", host]).code(2);
+        let said = "only the host; the port is --command-port";
+        assert!(done.err.contains(said), "{host}: {}", done.err);
+    }
+    for args in [
+        &["send", "GET_STATUS", "--timeout", "-1"][..],
+        &["send", "GET_STATUS", "--retries", "-1"],
+        &["console", "--timeout", "-1"],
+        &["listen", "--count", "-1"],
+        &["listen", "--duration", "-1"],
+        &["simulate", "--seed", "-1"],
+        &["simulate", "--duration", "-1"],
+    ] {
+        let done = program.run(args).code(2);
+        assert!(done.err.contains("'-1'"), "{args:?}: {}", done.err);
+    }
+}

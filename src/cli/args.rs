@@ -1,5 +1,6 @@
 //! Arguments that several verbs share, and how their texts are read.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub(crate) struct Bus {
         long,
         env = "ACQBUS_HOST",
         default_value = "127.0.0.1",
+        value_parser = host,
         help_heading = "Bus"
     )]
     pub(crate) host: String,
@@ -57,6 +59,21 @@ pub(crate) struct Bus {
     /// Client key file, made by `acqbus keys add`; without one the connection is open
     #[arg(long, env = "ACQBUS_KEY", value_name = "FILE", help_heading = "Bus")]
     pub(crate) key: Option<PathBuf>,
+}
+
+/// Reads the name or the address of a machine.
+pub(crate) fn host(text: &str) -> Result<String, String> {
+    let odd = |c: char| c.is_whitespace() || c.is_control() || "/:".contains(c);
+    let bracketed = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    // An IPv6 address may name its interface.
+    let scoped = bracketed.unwrap_or(text).split('%').next().unwrap_or(text);
+    if scoped.parse::<IpAddr>().is_ok() || (!text.is_empty() && !text.contains(odd)) {
+        Ok(text.to_owned())
+    } else {
+        Err("only the host; the port is --command-port and --subscriber-port".to_owned())
+    }
 }
 
 /// Reads a number of seconds, such as `2` or `0.5`, as a duration.

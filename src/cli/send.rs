@@ -33,10 +33,16 @@ pub(crate) struct Send {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     nonce: Option<i64>,
     /// Seconds to wait for the reply [default: 2], or with --wait for the result, too [default: 60]
-    #[arg(long, value_name = "S", env = "ACQBUS_TIMEOUT", value_parser = args::some_seconds)]
+    #[arg(long, value_name = "S", env = "ACQBUS_TIMEOUT", value_parser = args::some_seconds, allow_negative_numbers = true)]
     timeout: Option<Duration>,
     /// Ask again this often when no reply comes, under the same nonce
-    #[arg(long, value_name = "N", env = "ACQBUS_RETRIES", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "ACQBUS_RETRIES",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     retries: u32,
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct Console {
     #[arg(long, env = "ACQBUS_YES", value_parser = clap::builder::FalseyValueParser::new(), hide_env = true)]
     yes: bool,
     /// Seconds to wait for a reply [default: 2], and for pending results when piped input ends [default: 60]
-    #[arg(long, value_name = "S", env = "ACQBUS_TIMEOUT", value_parser = args::some_seconds)]
+    #[arg(long, value_name = "S", env = "ACQBUS_TIMEOUT", value_parser = args::some_seconds, allow_negative_numbers = true)]
     timeout: Option<Duration>,
 }
 
