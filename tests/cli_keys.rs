@@ -192,3 +192,28 @@ impl Secured {
         program.run_at(&self.service, &args)
     }
 }
+
+#[test]
+fn next_step_names_the_folder_and_the_service_key_is_known() {
+    let program = Program::new();
+    let new = program.run(&["keys", "new", "--keys", "ring"]).code(0);
+    assert!(
+        new.out.contains("add NAME --role operator --keys ring"),
+        "{}",
+        new.out
+    );
+    let done = program.run(&["send", "GET_STATUS", "--key", "ring/server.key"]);
+    assert!(done.err.contains("service's own key file"), "{}", done.err);
+}
+
+#[test]
+fn revoking_twice_is_told() {
+    let program = Program::new();
+    program.run(&["keys", "new"]).code(0);
+    program
+        .run(&["keys", "add", "ada", "--role", "viewer"])
+        .code(0);
+    program.run(&["keys", "revoke", "ada"]).code(0);
+    let again = program.run(&["keys", "revoke", "ada"]).code(0);
+    assert!(again.out.contains("was revoked already"), "{}", again.out);
+}

@@ -84,6 +84,8 @@ fn manual_pages_are_made_for_every_verb() {
             "{verb}: {page}"
         );
     }
+    let page = program.run(&["man", "keys", "add"]).code(0).out;
+    assert!(page.contains(".TH acqbus-keys-add 1"), "{page}");
     program.run(&["man", "nonsense"]).code(2);
 }
 

@@ -18,8 +18,8 @@ pub(crate) struct Completions {
 /// Arguments of `acqbus man`.
 #[derive(Debug, Args)]
 pub(crate) struct ManPage {
-    /// The verb to describe; the whole program without one
-    verb: Option<String>,
+    /// The verb to describe, such as `send` or `keys add`; the whole program without one
+    verb: Vec<String>,
 }
 
 impl Completions {
@@ -36,16 +36,15 @@ impl ManPage {
     /// Prints a manual page in the form that `man` reads.
     pub(crate) fn run(&self, mut program: Command) -> Result<(), Failure> {
         program.build();
-        let page = match &self.verb {
-            None => program,
-            Some(verb) => {
-                let Some(page) = program.find_subcommand(verb) else {
-                    return Err(Failure::usage(format!("`{verb}` is no verb"))
-                        .with_hint("acqbus --help, which lists them"));
-                };
-                page.clone().display_name(format!("acqbus-{verb}"))
-            }
-        };
+        let mut page = program;
+        for (depth, verb) in self.verb.iter().enumerate() {
+            let Some(sub) = page.find_subcommand(verb) else {
+                return Err(Failure::usage(format!("`{verb}` is no verb"))
+                    .with_hint("acqbus --help, which lists them"));
+            };
+            let name = self.verb[..=depth].join("-");
+            page = sub.clone().display_name(format!("acqbus-{name}"));
+        }
         let mut text = Vec::new();
         Man::new(page).render(&mut text)?;
         io::stdout().write_all(&text)?;

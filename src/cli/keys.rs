@@ -61,10 +61,14 @@ impl Keys {
             Action::New => {
                 let ring = KeyRing::create(&folder)?;
                 let public = ring.server().public().to_string();
+                let shown = folder.display();
+                // The user's own folder needs no flag here, but the rig is told of it.
+                let again = match &self.keys {
+                    Some(_) => format!(" --keys {shown}"),
+                    None => String::new(),
+                };
                 let text = format!(
-                    "keys are in {}\nnext: acqbus keys add NAME --role operator; then acqbus simulate --keys {}",
-                    folder.display(),
-                    folder.display()
+                    "keys are in {shown}\nnext: acqbus keys add NAME --role operator{again}; then acqbus simulate --keys {shown}"
                 );
                 told(out, &json!({"keys": folder, "server": public}), &text)?;
             }
@@ -86,12 +90,16 @@ impl Keys {
                 }
             }
             Action::Revoke { name } => {
-                open(&folder)?.revoke(name)?;
-                told(
-                    out,
-                    &json!({"name": name, "revoked": true}),
-                    &format!("{name} has no access any more"),
-                )?;
+                let mut ring = open(&folder)?;
+                let before = ring.show(name)?.revoked_at;
+                if before.is_none() {
+                    ring.revoke(name)?;
+                }
+                let text = match before {
+                    Some(at) => format!("{name} was revoked already, {}", date_and_time(at)),
+                    None => format!("{name} has no access any more"),
+                };
+                told(out, &json!({"name": name, "revoked": true}), &text)?;
             }
             Action::Show { name: Some(name) } => {
                 let ring = open(&folder)?;
