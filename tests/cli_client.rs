@@ -483,3 +483,56 @@ fn host_is_a_host_only_and_numbers_are_in_range() {
         assert!(done.err.contains("'-1'"), "{args:?}: {}", done.err);
     }
 }
+
+#[test]
+fn help_of_send_lists_the_commands() {
+    let help = Program::new().run(&["send", "--help"]).code(0).out;
+    for said in ["GET_STATUS", "EMERGENCY_STOP", "USER_DEFINED", "camelCase"] {
+        assert!(help.contains(said), "{said}: {help}");
+    }
+}
+
+#[test]
+fn data_that_a_service_cannot_take_are_told() {
+    let (program, service) = (Program::new(), Service::start());
+    let done = program
+        .run_at(&service, &["send", "GET_STATUS", "--data", "[1, 1e999]"])
+        .code(2);
+    assert!(done.err.contains("too large"), "{}", done.err);
+    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    let done = program
+        .run_at(&service, &["send", "GET_STATUS", "--data", &deep])
+        .code(6);
+    assert!(
+        done.err.contains("GET_STATUS: the service cannot use"),
+        "{}",
+        done.err
+    );
+    assert_eq!(done.out, "");
+    let large = format!("\"{}\"", "x".repeat(8 << 20));
+    std::fs::write(program.home().join("large.json"), large).unwrap();
+    let args = [
+        "send",
+        "GET_STATUS",
+        "--data",
+        "@large.json",
+        "--timeout",
+        "1",
+    ];
+    let done = program.run_at(&service, &args).code(4);
+    assert!(done.err.contains("1 MiB"), "{}", done.err);
+}
+
+#[test]
+fn topics_and_kinds_that_do_not_fit_are_refused() {
+    let program = Program::new();
+    let done = program.run(&["listen", "--topic", "E"]).code(2);
+    assert!(
+        done.err.contains("EVENT or EMERGENCY") || done.err.contains("EMERGENCY or EVENT"),
+        "{}",
+        done.err
+    );
+    let args = ["listen", "--topic", "HEARTBEAT", "--kind", "sessionStarted"];
+    let done = program.run(&args).code(2);
+    assert!(done.err.contains("HEARTBEAT have no kind"), "{}", done.err);
+}

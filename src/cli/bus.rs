@@ -34,8 +34,15 @@ pub(crate) fn client(bus: &Bus, timeout: Duration, retries: u32) -> Result<Remot
         .timeout(timeout)
         .retries(retries);
     if let Some(path) = &bus.key {
-        let keys =
-            ClientKeys::load(path).map_err(|error| Failure::from(error).while_doing("--key"))?;
+        let keys = ClientKeys::load(path).map_err(|error| {
+            let failure = Failure::from(error).while_doing("--key");
+            if path.file_name().is_some_and(|name| name == "server.key") {
+                let hint = "a file of `acqbus keys add`, in the folder clients; this is the service's own key file";
+                failure.with_hint(hint)
+            } else {
+                failure
+            }
+        })?;
         options = options.keys(keys);
     }
     RemoteClient::connect(options).map_err(Failure::from)
@@ -51,6 +58,7 @@ pub(crate) fn ask(
 ) -> Result<Outcome, Failure> {
     let (reports, reported) = bounded(16);
     let (done, ended) = bounded(1);
+    let large = request.data().to_string().len() >= USUAL_LIMIT;
     let (client, request) = (client.clone(), request.clone());
     thread::Builder::new()
         .name("acqbus-ask".to_owned())
@@ -71,7 +79,12 @@ pub(crate) fn ask(
         select! {
             recv(reported) -> report => if let Ok(report) = report { progress(&report)? } else {
                 // The thread has said all; its outcome is next.
-                return ended.recv().map_err(|_| broken())?.map_err(explained);
+                let outcome = ended.recv().map_err(|_| broken())?;
+                return outcome.map_err(|error| {
+                    let is_cut = error.is_timeout() && large;
+                    let failure = explained(error);
+                    if is_cut { failure.with_hint(TOO_LARGE) } else { failure }
+                });
             },
             recv(stop.asked()) -> exit => return Err(Failure::quiet(exit.unwrap_or(Exit::Interrupted))),
         }
@@ -97,7 +110,7 @@ pub(crate) fn exit_of(command: ApiCommand, response: &Response, bus: &Bus) -> Ex
 /// Data of a command from the command line: JSON, or `@file`, or `@-` for standard input.
 pub(crate) fn data(text: &str) -> Result<Value, Failure> {
     let Some(name) = text.strip_prefix('@') else {
-        return serde_json::from_str(text).map_err(|error| {
+        return parsed(text).map_err(|error| {
             Failure::usage(format!("--data `{text}` is not JSON: {error}"))
                 .with_hint("--data '{\"enabled\": true}', or --data @file")
         });
@@ -109,12 +122,36 @@ pub(crate) fn data(text: &str) -> Result<Value, Failure> {
         File::open(name).and_then(|mut file| file.read_to_string(&mut content))
     };
     read.map_err(|error| Failure::usage(format!("--data @{name} cannot be read: {error}")))?;
-    serde_json::from_str(&content).map_err(|error| {
+    parsed(&content).map_err(|error| {
         Failure::new(
             Exit::BadData,
             format!("--data @{name} is not JSON: {error}"),
         )
     })
+}
+
+/// JSON whose numbers can be sent: one that is too large for a float would become null.
+fn parsed(text: &str) -> Result<Value, String> {
+    let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    match too_large(&value) {
+        Some(number) => Err(format!("the number {number} is too large")),
+        None => Ok(value),
+    }
+}
+
+fn too_large(value: &Value) -> Option<String> {
+    match value {
+        Value::Number(number) => {
+            let text = number.to_string();
+            // Integers of any size pass as they are.
+            let is_float = text.contains(['.', 'e', 'E']);
+            let finite = text.parse::<f64>().is_ok_and(f64::is_finite);
+            (is_float && !finite).then_some(text)
+        }
+        Value::Array(items) => items.iter().find_map(too_large),
+        Value::Object(members) => members.values().find_map(too_large),
+        _ => None,
+    }
 }
 
 /// An error with the next step to try.
@@ -139,3 +176,8 @@ fn broken() -> Failure {
         "the thread that asked the service has ended without an answer",
     )
 }
+
+/// What a service of this crate takes in one request, unless told otherwise.
+const USUAL_LIMIT: usize = 1 << 20;
+
+const TOO_LARGE: &str = "less data: the request is larger than 1 MiB, at which services cut the connection unless told otherwise";

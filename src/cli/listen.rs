@@ -79,6 +79,15 @@ impl Listen {
             .iter()
             .map(|topic| names::topic(topic))
             .collect::<Result<_, _>>()?;
+        let of_events = |topic: &Topic| matches!(*topic, Topic::EVENT | Topic::EMERGENCY);
+        if !self.kind.is_empty()
+            && let Some(other) = topics.iter().find(|topic| !of_events(topic))
+        {
+            return Err(Failure::usage(format!(
+                "messages of {other} have no kind: --kind is for EVENT and EMERGENCY"
+            ))
+            .with_hint("--kind without --topic"));
+        }
         // Kinds are of events; their emergency copies would count twice.
         let only_events = topics.is_empty() && !self.kind.is_empty();
         Ok(if only_events {
@@ -292,7 +301,7 @@ Examples:
   acqbus listen
   acqbus listen --topic EVENT --kind sessionStarted --count 10 --json
   acqbus listen --topic HEARTBEAT --duration 12
-  acqbus listen --json | jq .body
+  acqbus listen --json | jq 'select(.topic) | .body'
 
 Gaps and the state of the connection go to standard error, or with --json into the stream as
 {\"notice\": \"gap\", ...}. With --count and --duration both, too few messages in time is exit code 4.";

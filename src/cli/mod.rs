@@ -75,7 +75,7 @@ enum Verb {
     #[command(after_help = simulate::EXAMPLES)]
     Simulate(Box<simulate::Simulate>),
     /// Send one command and print its reply
-    #[command(after_help = send::EXAMPLES)]
+    #[command(after_help = send::EXAMPLES, after_long_help = send::long_help())]
     Send(send::Send),
     /// Drive a rig from the keyboard
     #[command(after_help = console::EXAMPLES)]

@@ -59,7 +59,13 @@ pub(crate) fn topic(typed: &str) -> Result<Topic, Failure> {
     let wanted = typed.trim().replace('-', "_");
     match by_prefix(&wanted, &Topic::NAMED, topic_name).as_slice() {
         [topic] => Ok(*topic),
-        _ => {
+        [_, _, ..] => {
+            let several = by_prefix(&wanted, &Topic::NAMED, topic_name);
+            let names: Vec<_> = several.iter().map(topic_name).collect();
+            Err(Failure::usage(format!("`{typed}` can be {}", or(&names)))
+                .with_hint("more letters of the one that is meant"))
+        }
+        [] => {
             let names: Vec<_> = Topic::NAMED.iter().map(topic_name).collect();
             Err(Failure::usage(format!("`{typed}` is no topic"))
                 .with_hint(format!("a number, or {}", or(&names))))

@@ -8,10 +8,10 @@ use crate::cli::args::{self, Bus};
 use crate::cli::bus::{self, Patience};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::names;
-use crate::cli::print::Output;
+use crate::cli::print::{Output, harmless};
 use crate::cli::show;
 use crate::cli::signal::Stop;
-use crate::rpc::{CommandRequest, Dialect, Nonce, Response};
+use crate::rpc::{ApiCommand, CommandRequest, Dialect, Nonce, Response};
 
 /// Arguments of `acqbus send`.
 #[derive(Debug, Args)]
@@ -61,8 +61,20 @@ impl Send {
         let outcome = bus::ask(&client, &request, patience, &stop, |report| {
             print(out, report)
         })?;
+        let last = outcome.last();
+        if is_unusable(&request, last) {
+            if out.is_json() {
+                out.object(last)?;
+            }
+            let name = request.command().name();
+            let reason = harmless(last.error_message().unwrap_or("it does not say why"));
+            return Err(Failure::new(
+                Exit::BadData,
+                format!("{name}: the service cannot use the request: {reason}"),
+            ));
+        }
         // A reply that announces a result was a report already.
-        print(out, outcome.last())?;
+        print(out, last)?;
         Ok(bus::exit_of(request.command(), outcome.last(), &self.bus))
     }
 
@@ -82,12 +94,29 @@ impl Send {
     }
 }
 
+/// Whether a reply is to nothing that was asked: the service could not read the request.
+fn is_unusable(request: &CommandRequest, reply: &Response) -> bool {
+    request.command() != ApiCommand::None
+        && reply.command() == ApiCommand::None.number_in(Dialect::Plain)
+        && reply.nonce().as_i64() == Some(0)
+}
+
 fn print(out: Output, response: &Response) -> Result<(), Failure> {
     if out.is_json() {
         out.object(response)
     } else {
         out.line(&show::response_line(response, out))
     }
+}
+
+/// The end of the long help: the examples and the names of all commands.
+pub(crate) fn long_help() -> String {
+    let mut text = format!("{EXAMPLES}\n\nCommands:");
+    for command in ApiCommand::all(Dialect::Plain) {
+        let number = command.number_in(Dialect::Plain);
+        text.push_str(&format!("\n  {number:>5}  {}", command.name()));
+    }
+    text
 }
 
 pub(crate) const EXAMPLES: &str = "\
@@ -97,6 +126,7 @@ Examples:
   acqbus send USER_DEFINED --custom-command 1 --data '{\"seconds\": 0.2}' --wait
   acqbus send 400 --host rig-7 --key viewer.key
 
+Members of --data and of replies are written in camelCase on the wire: session_id becomes sessionId.
 The exit code is 1 when the peer answers anything but success or pending.";
 
 const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
