@@ -341,3 +341,51 @@ fn terminated_rig_ends_well_and_other_verbs_say_which_signal() {
     }
     rig.end();
 }
+
+#[test]
+fn what_cannot_be_bound_is_told_with_what_can() {
+    let program = Program::new();
+    std::fs::write(program.home().join("bad.jsonl"), b"\xff\n").unwrap();
+    for (args, code, said) in [
+        (&["simulate", "--bind", "nosuch0"][..], 3, "`ip address`"),
+        (
+            &[
+                "simulate",
+                "--subscriber-port",
+                "5999",
+                "--command-port",
+                "5999",
+            ],
+            2,
+            "both 5999",
+        ),
+        (&["simulate", "--script", "bad.jsonl"], 6, "not UTF-8"),
+        (&["simulate", "--identifier", ""], 2, "--identifier"),
+    ] {
+        let done = program.run(args).code(code);
+        assert!(done.err.contains(said), "{args:?}: {}", done.err);
+    }
+}
+
+#[test]
+fn every_endpoint_is_told() {
+    let program = Program::new();
+    let args = [
+        "simulate",
+        "--no-input",
+        "--duration",
+        "0.2",
+        "--bind",
+        "127.0.0.1,127.0.0.2",
+        "--identifier",
+        "a\u{1b}[2J",
+    ];
+    let done = program.run(&free(&args)).code(0);
+    assert_eq!(
+        done.out.matches("tcp://127.0.0.2:").count(),
+        2,
+        "{}",
+        done.out
+    );
+    assert!(!done.out.contains('\u{1b}'), "{}", done.out);
+}

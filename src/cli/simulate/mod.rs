@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
@@ -17,13 +18,14 @@ use crate::cli::args;
 use crate::cli::editor::{Editor, Screen, Terminal, Typed};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::input;
-use crate::cli::print::{Colour, Output, note};
+use crate::cli::print::{Colour, Output, harmless, note};
 use crate::cli::signal::Stop;
 use crate::cli::simulate::prompt::Action;
 use crate::rpc::{RpcError, RpcOptions};
 use crate::simulator::{
     Observation, Script, SimulatedVersion, Simulator, SimulatorError, SimulatorOptions,
 };
+use crate::zsocket::{Endpoint, ZsocketError};
 
 /// Arguments of `acqbus simulate`.
 #[derive(Debug, Args)]
@@ -71,7 +73,8 @@ pub(crate) struct Simulate {
         long,
         env = "ACQBUS_IDENTIFIER",
         default_value = "autotrainer-device",
-        value_name = "NAME"
+        value_name = "NAME",
+        value_parser = NonEmptyStringValueParser::new()
     )]
     identifier: String,
     /// Seconds between heartbeats
@@ -109,6 +112,13 @@ pub(crate) struct Simulate {
 impl Simulate {
     /// Runs the rig until its duration, `quit` or Ctrl-C.
     pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
+        if self.subscriber_port == self.command_port && self.command_port != 0 {
+            return Err(Failure::usage(format!(
+                "--subscriber-port and --command-port are both {}: events and commands need a port each",
+                self.command_port
+            ))
+            .with_hint("another port for one of them, or 0 for any free one"));
+        }
         raise_descriptor_limit();
         let options = self.options()?;
         let stop = Stop::on_ctrl_c()?;
@@ -155,25 +165,17 @@ impl Simulate {
     }
 
     fn say_started(&self, rig: &Simulator, out: Output) -> Result<(), Failure> {
-        let host = if self.reachable {
-            "0.0.0.0"
-        } else {
-            self.bind.first().map_or("", String::as_str)
-        };
-        let endpoint = |port: u16| match rig.service() {
+        let (events, commands) = match rig.service() {
             // An interface's name is told as its address.
-            Some(service) => service
-                .subscriber_endpoints()
-                .iter()
-                .chain(service.command_endpoints())
-                .find(|endpoint| endpoint.port() == Some(port))
-                .map_or_else(|| format!("tcp://{host}:{port}"), ToString::to_string),
-            None => format!("tcp://{host}:{port}"),
+            Some(service) => (
+                listed(service.subscriber_endpoints()),
+                listed(service.command_endpoints()),
+            ),
+            None => {
+                let ports = (rig.subscriber_port(), rig.command_port());
+                (format!("port {}", ports.0), format!("port {}", ports.1))
+            }
         };
-        let (events, commands) = (
-            endpoint(rig.subscriber_port()),
-            endpoint(rig.command_port()),
-        );
         if out.is_json() {
             return out.object(&json!({
                 "notice": "started",
@@ -186,7 +188,7 @@ impl Simulate {
                 "seed": self.seed,
             }));
         }
-        let name = out.paint(Colour::Name, &self.identifier);
+        let name = out.paint(Colour::Name, &harmless(&self.identifier));
         out.line(&format!(
             "simulated rig {name}, as {} {}",
             "auto-trainer-api", self.version
@@ -343,6 +345,11 @@ fn say_ended(rig: &Simulator, out: Output) -> Result<(), Failure> {
     }
 }
 
+fn listed(endpoints: &[Endpoint]) -> String {
+    let texts: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
+    texts.join(", ")
+}
+
 fn explained(error: SimulatorError) -> Failure {
     match error {
         SimulatorError::Rpc(error) => {
@@ -351,6 +358,12 @@ fn explained(error: SimulatorError) -> Failure {
                     "--keys DIR (`acqbus keys new` makes one), or --insecure to let in whoever comes",
                 ),
                 RpcError::Keys(_) => Some("acqbus keys new, which makes the folder for --keys"),
+                RpcError::Socket(ZsocketError::UnknownInterface { .. }) => Some(
+                    "--bind with an address or an interface of this machine (`ip address` lists them)",
+                ),
+                RpcError::Socket(ZsocketError::AddressNotAvailable { .. }) => {
+                    Some("--bind with an address of this machine (`ip address` lists them)")
+                }
                 error if error.is_connection() => Some(
                     "--subscriber-port 0 --command-port 0, which takes free ports; or end what uses these",
                 ),
@@ -361,6 +374,10 @@ fn explained(error: SimulatorError) -> Failure {
                 Some(hint) => failure.with_hint(hint),
                 None => failure,
             }
+        }
+        SimulatorError::Read { path, source } if source.kind() == io::ErrorKind::InvalidData => {
+            Failure::new(Exit::BadData, format!("script {path:?} is not UTF-8"))
+                .with_hint("docs/simulator.md, which has the format")
         }
         error @ SimulatorError::Read { .. } => {
             Failure::of(Exit::Usage, &error).with_hint("another file for --script")
