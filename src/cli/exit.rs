@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use crate::rpc::{CommandResult, RpcError};
+use crate::rpc::{CommandResult, RpcError, chain};
 
 /// The exit codes that a script can rely on; the same for every verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,22 +147,6 @@ fn exit_of(error: &RpcError) -> Exit {
     } else {
         Exit::Failed
     }
-}
-
-/// The text of an error and of its causes, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        // Some errors repeat their cause in their own text.
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

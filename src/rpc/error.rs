@@ -1,5 +1,6 @@
 //! The error of the control plane.
 
+use std::error::Error;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -29,17 +30,17 @@ pub enum RpcError {
         /// What could not be written.
         reason: String,
     },
-    /// Data that came is not of the type that the caller wants.
-    #[error("the data is not of the wanted type")]
-    Data(#[source] serde_json::Error),
+    /// Data that came is not of the type that the caller wants; the text names the member.
+    #[error("the data is not of the wanted type: {0}{hint}", hint = case_hint(_0))]
+    Data(serde_json::Error),
     /// Bytes that came cannot be read.
-    #[error("the bytes cannot be read")]
+    #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// A socket refused; the source names the endpoint and the reason.
-    #[error("a socket of the bus cannot be used")]
+    /// A socket refused; the text names the endpoint and the reason.
+    #[error(transparent)]
     Socket(#[from] ZsocketError),
     /// The keys cannot be read or followed.
-    #[error("the keys cannot be used")]
+    #[error(transparent)]
     Keys(#[from] KeyError),
     /// The operating system gave no thread.
     #[error("thread {name} cannot be started")]
@@ -190,6 +191,35 @@ impl serde::ser::Error for RpcError {
     }
 }
 
+/// The text of an error and of its causes, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // Some errors repeat their cause in their own text.
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// What to add where a type of the caller wants a member that no writer of the wire ever writes.
+fn case_hint(error: &serde_json::Error) -> &'static str {
+    let text = error.to_string();
+    let name = text.strip_prefix("missing field `");
+    let name = name.and_then(|rest| rest.split('`').next());
+    match name {
+        Some(name) if name.contains('_') => {
+            " (keys on the wire are camelCase: `#[serde(rename_all = \"camelCase\")]` reads them)"
+        }
+        _ => "",
+    }
+}
+
 /// A time that somebody waited, to the millisecond.
 fn seconds(waited: Duration) -> String {
     format!("{:.3} s", waited.as_secs_f64())
@@ -199,5 +229,51 @@ fn attempt_count(attempts: u32) -> String {
     match attempts {
         1 => "asked once".to_owned(),
         more => format!("asked {more} times"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zsocket::Endpoint;
+
+    #[test]
+    fn wrapped_errors_tell_their_reason_once() {
+        let endpoint: Endpoint = "tcp://127.0.0.1:5556".parse().unwrap();
+        let error = RpcError::from(ZsocketError::AddressInUse { endpoint });
+        let text = "tcp://127.0.0.1:5556 is in use by another program or socket";
+        assert_eq!(
+            (error.to_string(), chain(&error)),
+            (text.into(), text.into())
+        );
+        let missing = serde_json::from_str::<Position>("{}").unwrap_err();
+        let error = RpcError::Data(missing);
+        let text = error.to_string();
+        assert!(text.contains("missing field `x`"), "{text}");
+        assert_eq!(chain(&error), text);
+    }
+
+    #[test]
+    fn missing_snake_case_member_hints_at_camel_case() {
+        let error = RpcError::Data(serde_json::from_str::<Switch>("{\"isOn\":1}").unwrap_err());
+        let text = error.to_string();
+        assert!(
+            text.contains("`is_on`") && text.contains("camelCase"),
+            "{text}"
+        );
+        let error = RpcError::Data(serde_json::from_str::<Position>("{}").unwrap_err());
+        assert!(!error.to_string().contains("camelCase"), "{error}");
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Position {
+        #[serde(rename = "x")]
+        _x: f64,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Switch {
+        #[serde(rename = "is_on")]
+        _on: u8,
     }
 }

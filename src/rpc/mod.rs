@@ -47,6 +47,7 @@ pub use context::EventContext;
 pub use defer::PendingCommand;
 pub use dialect::Dialect;
 pub use error::RpcError;
+pub(crate) use error::chain;
 pub use event::Event;
 pub use kind::EventKind;
 pub use message::{Heartbeat, Message, append_extras};

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::rpc::command::{ApiCommand, CommandResult, ErrorKind};
 use crate::rpc::dialect::Dialect;
-use crate::rpc::error::RpcError;
+use crate::rpc::error::{RpcError, chain};
 use crate::rpc::json::{self, Shape};
 use crate::rpc::nonce::Nonce;
 use crate::wire::DecodeError;
@@ -93,6 +93,9 @@ impl CommandResponse {
 
     /// Sets the data, written as JSON with camelCase keys now; later changes to the value change nothing.
     ///
+    /// The keys are rewritten at every depth and in maps too. A type that is also read with [`Response::data_as`] wants
+    /// `#[serde(rename_all = "camelCase")]`.
+    ///
     /// A value that cannot be written makes the reply a system error, see [`encode_reply`].
     #[must_use]
     pub fn with_data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
@@ -152,9 +155,9 @@ impl CommandResponse {
 }
 
 impl<E: Error> From<Result<Self, E>> for CommandResponse {
-    /// An error becomes an exception with its text.
+    /// An error becomes an exception with its text and that of its causes.
     fn from(outcome: Result<Self, E>) -> Self {
-        outcome.unwrap_or_else(|error| Self::exception(error.to_string()))
+        outcome.unwrap_or_else(|error| Self::exception(chain(&error)))
     }
 }
 
@@ -298,8 +301,12 @@ impl Response {
 
     /// The data as a type of the caller.
     ///
+    /// The keys are read as they stand on the wire, where they are camelCase. A type with fields of more than one word wants
+    /// `#[serde(rename_all = "camelCase")]`, though writing it works without: `is_on` is written as `isOn`, and only then read
+    /// again.
+    ///
     /// # Errors
-    /// [`RpcError::Data`] when they are not of that type.
+    /// [`RpcError::Data`] when they are not of that type; the text names the member.
     pub fn data_as<T: DeserializeOwned>(&self) -> Result<T, RpcError> {
         T::deserialize(self.data()).map_err(RpcError::Data)
     }

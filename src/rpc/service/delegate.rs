@@ -12,7 +12,7 @@ use crate::rpc::{CommandRequest, CommandResponse};
 /// on and other commands wait. Work that takes longer than a client wants to wait belongs behind
 /// [`CommandRequest::defer`]. NONE is answered by the service itself and never gets here.
 ///
-/// An error or a panic is answered with EXCEPTION and its text; the service goes on. Any `Fn(&CommandRequest) -> CommandResponse`
+/// An error or a panic is answered with EXCEPTION and its text, that of an error with its causes; the service goes on. Any `Fn(&CommandRequest) -> CommandResponse`
 /// is a delegate.
 ///
 /// ```
@@ -29,7 +29,8 @@ pub trait CommandRequestDelegate: Send + Sync + 'static {
     /// Answers one command.
     ///
     /// # Errors
-    /// Whatever the application cannot do; the client gets result EXCEPTION with the text of the error.
+    /// Whatever the application cannot do; the client gets result EXCEPTION with the text of the error and
+    /// of its causes.
     fn handle(
         &self,
         request: &CommandRequest,

@@ -14,7 +14,9 @@ use crate::rpc::service::admission::Admission;
 use crate::rpc::service::delegate::{CommandRequestDelegate, DelegateSlot};
 use crate::rpc::service::once::{Asker, OnceWindow, Seen};
 use crate::rpc::service::stats::Meters;
-use crate::rpc::{ApiCommand, CommandRequest, CommandResponse, Dialect, encode_unusable_reply};
+use crate::rpc::{
+    ApiCommand, CommandRequest, CommandResponse, Dialect, chain, encode_unusable_reply,
+};
 use crate::zsocket::{self, Frame, Role, Socket, WakeReceiver};
 
 /// All that the dispatcher's thread owns or shares.
@@ -196,7 +198,9 @@ impl Dispatcher {
         let _busy = self.meters.busy();
         // All of the application's code is inside: the text of its error, and its end if it was replaced meanwhile.
         let handled = catch_unwind(AssertUnwindSafe(move || {
-            let outcome = delegate.handle(request).map_err(|error| error.to_string());
+            let outcome = delegate
+                .handle(request)
+                .map_err(|error| chain(error.as_ref()));
             drop(delegate);
             outcome
         }));
