@@ -121,6 +121,9 @@ fn panics_and_errors_of_the_delegate_are_exceptions() {
         }
     }
     impl std::error::Error for Unspeakable {}
+    #[derive(Debug, thiserror::Error)]
+    #[error("the motor does not turn")]
+    struct Above(#[source] std::io::Error);
     impl CommandRequestDelegate for Failing {
         fn handle(
             &self,
@@ -132,6 +135,8 @@ fn panics_and_errors_of_the_delegate_are_exceptions() {
                 Some(3) => Err("an error".into()),
                 Some(4) => Err(Box::new(Unspeakable)),
                 Some(5) => std::panic::panic_any(5),
+                Some(6) => Err(Box::new(Above(std::io::Error::other("the cable is out")))),
+                Some(7) => Ok(CommandResponse::success().with_data(&request.data_as::<[u8; 2]>()?)),
                 _ => Ok(CommandResponse::success()),
             }
         }
@@ -145,6 +150,11 @@ fn panics_and_errors_of_the_delegate_are_exceptions() {
         (3, "an error"),
         (4, "even the text of the error panics"),
         (5, "the delegate panicked"),
+        (6, "the motor does not turn: the cable is out"),
+        (
+            7,
+            "the data is not of the wanted type: invalid type: null, expected an array of length 2",
+        ),
     ] {
         let request = json!({"command": 99999, "customCommand": custom, "nonce": custom});
         let reply = ask(&requester, request.to_string());
@@ -155,7 +165,7 @@ fn panics_and_errors_of_the_delegate_are_exceptions() {
         );
     }
     assert_eq!(ask(&requester, r#"{"command": 400}"#)["result"], 100);
-    assert_eq!(service.stats().exceptions, 5);
+    assert_eq!(service.stats().exceptions, 7);
 }
 
 #[test]
@@ -416,6 +426,28 @@ fn stop_fails_what_is_pending() {
     assert_eq!(result.result(), CommandResult::Failed);
     assert!(result.error_message().unwrap().contains("stopped"));
     assert!(pending.complete(CommandResult::Success, &()).is_err());
+}
+
+#[test]
+fn command_past_the_limit_is_not_open_and_is_told_so() {
+    let (service, handles) = deferring(options().max_pending(1));
+    let requester = connected(SocketKind::Req, service.command_port());
+    let request = r#"{"command": 99999, "nonce": 1}"#;
+    assert_eq!(ask(&requester, request)["result"], 201);
+    let first = handles.recv_timeout(LIMIT).unwrap();
+    assert!(first.is_open());
+    assert_eq!(ask(&requester, request)["result"], 9999);
+    let second = handles.recv_timeout(LIMIT).unwrap();
+    assert!(!second.is_open());
+    first.complete(CommandResult::Success, &()).unwrap();
+    assert!(!first.is_open());
+    let (response, pending) = CommandRequest::new(ApiCommand::GetStatus).defer();
+    assert_eq!(
+        response.result(),
+        CommandResult::PendingWithNotification,
+        "no service, no limit"
+    );
+    assert!(!pending.is_open());
 }
 
 /// The second of two stops once closed the queue while the first still waited for the delegate, and the results that were

@@ -21,6 +21,8 @@ pub(crate) trait Deferrals: Send + Sync {
     fn finish(&self, id: u64, response: &CommandResponse) -> Result<(), RpcError>;
     /// Publishes FAILED, whatever waits to be published, and forgets the command; nothing after its end.
     fn abandon(&self, id: u64, why: &str);
+    /// Whether the command still owes its result.
+    fn is_open(&self, id: u64) -> bool;
     /// Moves the time at which the command fails by itself.
     fn set_deadline(&self, id: u64, deadline: Instant) -> Result<(), RpcError>;
 }
@@ -46,7 +48,9 @@ pub(crate) struct Deferred {
 /// let service = RpcService::launch(RpcOptions::default().any_port())?;
 /// service.set_delegate(|request: &CommandRequest| {
 ///     let (response, pending) = request.defer();
-///     std::thread::spawn(move || pending.complete(CommandResult::Success, &"calibrated"));
+///     if pending.is_open() {
+///         std::thread::spawn(move || pending.complete(CommandResult::Success, &"calibrated"));
+///     }
 ///     response
 /// });
 /// # Ok::<(), acqbus::rpc::RpcError>(())
@@ -94,6 +98,16 @@ impl PendingCommand {
     #[must_use]
     pub fn nonce(&self) -> &Nonce {
         &self.nonce
+    }
+
+    /// Whether the result is still owed; never blocks.
+    ///
+    /// `false` from the beginning where the service has too many pending commands: the response says UNAVAILABLE, so the work
+    /// must not be begun. `false` later once there is a result, the deadline is past or the service has stopped: long work can
+    /// ask and give up. A request that no service received (one made in a test) owes nothing.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.kept().is_ok_and(|(origin, id)| origin.is_open(id))
     }
 
     /// Publishes FAILED by itself unless the command ends within `limit` from now.

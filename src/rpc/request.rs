@@ -67,14 +67,16 @@ impl CommandRequest {
         self
     }
 
-    /// Sets the nonce.
+    /// Sets the nonce: an `i64`, or any JSON value by [`Nonce::new`] (a `u64`: `Nonce::new(number.into())`).
     #[must_use]
     pub fn with_nonce(mut self, nonce: impl Into<Nonce>) -> Self {
         self.nonce = nonce.into();
         self
     }
 
-    /// Sets the data.
+    /// Sets the data, written as JSON with camelCase keys, at every depth and in maps too.
+    ///
+    /// A type that is also read with [`data_as`](Self::data_as) wants `#[serde(rename_all = "camelCase")]`.
     ///
     /// # Errors
     /// [`RpcError::Serialize`] when the value cannot be written as JSON.
@@ -117,8 +119,12 @@ impl CommandRequest {
 
     /// The data as a type of the caller.
     ///
+    /// The keys are read as they stand on the wire, where they are camelCase. A type with fields of more than one word wants
+    /// `#[serde(rename_all = "camelCase")]`, though writing it works without: `is_on` is written as `isOn`, and only then read
+    /// again.
+    ///
     /// # Errors
-    /// [`RpcError::Data`] when they are not of that type.
+    /// [`RpcError::Data`] when they are not of that type; the text names the member.
     pub fn data_as<T: DeserializeOwned>(&self) -> Result<T, RpcError> {
         T::deserialize(&self.data).map_err(RpcError::Data)
     }
@@ -139,7 +145,9 @@ impl CommandRequest {
     /// whichever thread does the work. The command is pending from this call on.
     ///
     /// Where [`RpcOptions::max_pending`](crate::rpc::RpcOptions::max_pending) commands are pending already, the response is
-    /// UNAVAILABLE and says so, and the handle's calls return [`RpcError::Finished`]. A request that no service received (one made in a test) gives a handle whose calls return [`RpcError::Stopped`].
+    /// UNAVAILABLE and says so, [`PendingCommand::is_open`] is `false`, and the handle's calls return [`RpcError::Finished`]: ask
+    /// before the work is begun, or it runs for a client that was told no. A request that no service received (one made in a
+    /// test) gives a handle that is not open either, and whose calls return [`RpcError::Stopped`].
     #[must_use]
     pub fn defer(&self) -> (CommandResponse, PendingCommand) {
         PendingCommand::open(

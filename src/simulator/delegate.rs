@@ -60,6 +60,9 @@ impl SimulatedDelegate {
             return too_many();
         };
         let (response, pending) = request.defer();
+        if !pending.is_open() {
+            return response;
+        }
         let due = DueResult {
             at: Instant::now() + delay,
             pending,

@@ -214,6 +214,10 @@ impl Deferrals for PendingCommands {
         }
     }
 
+    fn is_open(&self, id: u64) -> bool {
+        self.unfinished.commands.lock().entries.contains_key(&id)
+    }
+
     fn set_deadline(&self, id: u64, deadline: Instant) -> Result<(), RpcError> {
         let mut commands = self.unfinished.commands.lock();
         let entry = commands.entries.get_mut(&id).ok_or(RpcError::Finished)?;
@@ -305,8 +309,10 @@ mod tests {
     fn result_carries_command_and_nonce_and_comes_once() {
         let bench = bench(10);
         let id = bench.open(77);
+        assert!(bench.pending.is_open(id));
         let done = CommandResponse::success().with_data(&[1, 2]);
         bench.pending.finish(id, &done).unwrap();
+        assert!(!bench.pending.is_open(id));
         let (topic, result) = bench.published().remove(0);
         assert_eq!(topic, Topic::COMMAND_RESULT);
         assert_eq!(result.command(), 99_999);
