@@ -22,7 +22,7 @@ pub(crate) struct Tracker {
     epoch: Option<u64>,
     unproven: Unproven,
     next: Vec<(Topic, u64)>,
-    /// Topics without an entry in `next` begin at 1.
+    /// Topics without an entry in `next` begin at 1, all but HEARTBEAT.
     from_the_start: bool,
     last_heartbeat: Option<Instant>,
     /// Until then heartbeats may have waited to be read.
@@ -242,7 +242,9 @@ impl Tracker {
             .iter()
             .find(|(of, _)| *of == topic)
             .map(|(_, next)| *next);
-        listed.or(self.from_the_start.then_some(1))
+        // Nobody can hear the first heartbeat, which goes out at the start.
+        let from_one = self.from_the_start && topic != Topic::HEARTBEAT;
+        listed.or(from_one.then_some(1))
     }
 
     fn set(&mut self, topic: Topic, next: u64) {

@@ -178,6 +178,24 @@ fn new_epoch_is_a_restart_and_numbers_begin_at_one() {
 }
 
 #[test]
+fn first_heartbeats_of_a_new_start_are_not_missing() {
+    // One that asked for everything, heartbeats too.
+    let mut tracker = Tracker::new(&[], PATIENCE);
+    let notices = feed(
+        &mut tracker,
+        &[
+            heartbeat(7, 9, &[]),
+            heartbeat(8, 2, &[]),
+            heartbeat(8, 4, &[]),
+        ],
+    );
+    assert_eq!(
+        notices[1..],
+        [Notice::Restarted { epoch: 8 }, gap(Topic::HEARTBEAT, 3, 1)]
+    );
+}
+
+#[test]
 fn what_precedes_the_first_heartbeat_of_a_start_is_counted_by_it() {
     let new = EPOCH + 9;
     for (before, listed, expected) in [
