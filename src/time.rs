@@ -3,8 +3,9 @@
 //! States take the time as an argument and never ask for it; shells ask `std` for an `Instant`. What is written into a
 //! message comes from here.
 
-use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// Time since 1970 by the wall clock; zero on a machine whose clock is before that.
 #[must_use]
@@ -14,7 +15,7 @@ pub fn since_1970() -> Duration {
         .unwrap_or_default()
 }
 
-/// A number of nanoseconds that only grows, counted from its first use in this process.
+/// Nanoseconds of the machine's monotonic clock: it only grows, and is one for all processes until the machine starts anew.
 ///
 /// # Examples
 /// ```
@@ -23,8 +24,20 @@ pub fn since_1970() -> Duration {
 /// ```
 #[must_use]
 pub fn monotonic_nanoseconds() -> i64 {
-    static BEGIN: OnceLock<Instant> = OnceLock::new();
-    let since = BEGIN.get_or_init(Instant::now).elapsed();
-    // 292 years after the start of the process.
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    let now = clock_gettime(ClockId::Monotonic);
+    // 292 years after the start of the machine.
+    now.tv_sec
+        .saturating_mul(1_000_000_000)
+        .saturating_add(now.tv_nsec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So that the events of two starts of one service can be sorted together.
+    #[test]
+    fn monotonic_clock_does_not_begin_with_the_process() {
+        assert!(monotonic_nanoseconds() > 1_000_000_000);
+    }
 }

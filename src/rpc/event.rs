@@ -27,7 +27,8 @@ pub struct Event<C = Value> {
     pub kind: EventKind,
     /// When it happened: seconds since 1970, by the wall clock of the rig.
     pub when: f64,
-    /// A number that only grows, in nanoseconds of no particular beginning, which orders events that the wall clock cannot.
+    /// A number that only grows, which orders events that the wall clock cannot: nanoseconds of the monotonic clock, from the
+    /// start of the machine, so that it goes on growing when the service is started anew.
     pub index: i64,
     /// What belongs to it, if anything.
     pub context: Option<C>,
