@@ -78,6 +78,7 @@ impl Publisher {
 
     /// Publishes any serialisable value on a topic, with its keys in camelCase.
     ///
+    /// Keys of one object that become equal (`mouse_2` and `mouse-2`) are one member: the later value wins, at the first's place.
     /// On EVENT it does what [`send_event_dict`](Self::send_event_dict) does. A value that is an object gets the extra members
     /// `epoch` and `sequence`, unless it has one of its own by these names.
     ///
