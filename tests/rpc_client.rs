@@ -533,6 +533,37 @@ fn refusal_is_told_at_once_and_says_what_it_is() {
     client.request(ApiCommand::GetStatus, &()).unwrap();
 }
 
+/// Which of the two ends the handshake first is chance, and so is what the client sees of it.
+#[test]
+fn client_without_a_key_is_refused_however_its_handshake_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let ring_at = directory.path().join("keys");
+    KeyRing::create(&ring_at).unwrap();
+    let service = launch(options().keys(&ring_at));
+    for _ in 0..20 {
+        let client = connect(client_options(&service).timeout(LIMIT).retries(0));
+        let error = client.request(ApiCommand::GetStatus, &()).unwrap_err();
+        assert!(error.is_refused(), "{error}");
+        assert!(error.to_string().contains("key"), "{error}");
+    }
+}
+
+#[test]
+fn service_that_dies_in_a_handshake_refuses_nobody() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let number = listener.local_addr().unwrap().port();
+    let dying = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        drop(listener);
+        drop(stream);
+    });
+    let error = connect(commands_at(number).retries(1))
+        .request(ApiCommand::GetStatus, &())
+        .unwrap_err();
+    assert!(matches!(error, RpcError::NoService { .. }), "{error}");
+    dying.join().unwrap();
+}
+
 #[test]
 fn port_that_speaks_another_protocol_is_no_service() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

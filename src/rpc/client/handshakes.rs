@@ -4,8 +4,8 @@ use crate::zsocket::{HandshakeFailure, SocketOptions, SocketSecurity};
 
 /// Tells a service that refuses this client from one that is only going away or coming up.
 ///
-/// A service with another key than expected ends the handshake without a word. So does one that is stopped in the middle of it,
-/// which is why one such end proves nothing.
+/// A service with another key than expected ends the handshake without a word, and so may one that wants keys of a client that
+/// has none. So does one that is stopped in the middle of it, which is why one such end proves nothing.
 #[derive(Debug)]
 pub(crate) struct Handshakes {
     /// Whether the client presents a key.
@@ -42,6 +42,9 @@ impl Handshakes {
             HandshakeFailure::Protocol(_) if failure.is_other_mechanism() => {
                 Some("one side wants keys and the other has none".to_owned())
             }
+            HandshakeFailure::Protocol(_) if failure.is_other_kind() => Some(format!(
+                "{failure}: perhaps this is the other port of the service, or another kind of service"
+            )),
             HandshakeFailure::Protocol(_) if self.keyed => Some(format!(
                 "{failure}: the service's public key is perhaps not the one in the key file, or this is another kind of service"
             )),
@@ -50,14 +53,22 @@ impl Handshakes {
             )),
             HandshakeFailure::NoDetail => {
                 self.cut_off = self.cut_off.saturating_add(1);
-                let refused = self.keyed && !self.proven && self.cut_off >= PROOF;
-                refused.then(|| {
-                    format!(
-                        "the handshake was cut off {} times: the service's public key is perhaps not the one in the key file",
-                        self.cut_off
-                    )
-                })
+                let refused = !self.proven && self.cut_off >= PROOF;
+                refused.then(|| self.cut_off_text())
             }
+        }
+    }
+
+    fn cut_off_text(&self) -> String {
+        let times = self.cut_off;
+        if self.keyed {
+            format!(
+                "the handshake was cut off {times} times: the service's public key is perhaps not the one in the key file, or this is another port"
+            )
+        } else {
+            format!(
+                "something listens there and cut off the handshake {times} times: it wants a key, or it is another port or another kind of service"
+            )
         }
     }
 }
@@ -96,11 +107,19 @@ mod tests {
     }
 
     #[test]
-    fn without_keys_nothing_is_concluded_from_an_end() {
-        let mut handshakes = Handshakes {
+    fn without_keys_the_third_end_is_a_refusal_unless_one_went_through() {
+        let keyless = || Handshakes {
             keyed: false,
             ..KEYED
         };
+        let mut handshakes = keyless();
+        assert_eq!(handshakes.failed(HandshakeFailure::NoDetail), None);
+        assert_eq!(handshakes.failed(HandshakeFailure::NoDetail), None);
+        let reason = handshakes.failed(HandshakeFailure::NoDetail).unwrap();
+        assert!(reason.contains("it wants a key"), "{reason}");
+
+        let mut handshakes = keyless();
+        handshakes.succeeded();
         for _ in 0..10 {
             assert_eq!(handshakes.failed(HandshakeFailure::NoDetail), None);
         }

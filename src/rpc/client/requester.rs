@@ -177,7 +177,9 @@ impl Requester {
                     connection.up = false;
                 }
                 MonitorEvent::HandshakeFailed(failure) => {
-                    connection.refused = connection.handshakes.failed(failure);
+                    // What one handshake told is not taken back by the next that is only cut off.
+                    let told = connection.handshakes.failed(failure);
+                    connection.refused = told.or(connection.refused.take());
                 }
                 _ => {}
             }
