@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use acqbus::rpc::{
-    ApiCommand, ClientOptions, CommandRequest, CommandResponse, CommandResult, Dialect,
+    ApiCommand, ClientOptions, CommandRequest, CommandResponse, CommandResult, Dialect, Notice,
     RemoteClient, Retry, RpcError, Topic,
 };
 use acqbus::zsocket::{ClientKeys, CurveKeyPair, KeyRing, Role, Socket, SocketKind};
@@ -515,7 +515,7 @@ fn refusal_is_told_at_once_and_says_what_it_is() {
     misled.server = CurveKeyPair::generate().unwrap().public();
     let service = launch(options().keys(&ring_at));
     for (keys, expected) in [
-        (None, "one side wants keys"),
+        (None, "wants"), // Which end sees it first is chance, and so is the text.
         (Some(stranger), "does not accept this key"),
         (Some(misled), "public key is perhaps"),
     ] {
@@ -546,6 +546,25 @@ fn client_without_a_key_is_refused_however_its_handshake_ends() {
         assert!(error.is_refused(), "{error}");
         assert!(error.to_string().contains("key"), "{error}");
     }
+}
+
+#[test]
+fn swapped_ports_are_told() {
+    let service = echo();
+    let ports = (service.command_port(), service.subscriber_port());
+    let options = ClientOptions::default().ports(ports.0, ports.1);
+    for _ in 0..10 {
+        let client = connect(options.clone().timeout(LIMIT).retries(0));
+        let error = client.request(ApiCommand::GetStatus, &()).unwrap_err();
+        assert!(error.is_refused(), "{error}");
+        assert!(error.to_string().contains("other port"), "{error}");
+    }
+    let subscription = connect(options).subscribe(&[]).unwrap();
+    let told = subscription.recv_timeout(LIMIT);
+    assert!(
+        matches!(&told, Some(Notice::Refused { reason }) if reason.contains("other port")),
+        "{told:?}"
+    );
 }
 
 #[test]

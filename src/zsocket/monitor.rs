@@ -158,12 +158,6 @@ impl HandshakeFailure {
     pub fn is_other_mechanism(self) -> bool {
         self == Self::Protocol(zmq_sys::ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH)
     }
-
-    /// Whether the peer's socket is of a kind that this one cannot talk to, as at the other port of a service.
-    #[must_use]
-    pub fn is_other_kind(self) -> bool {
-        self == Self::Protocol(zmq_sys::ZMQ_PROTOCOL_ERROR_ZMTP_INVALID_METADATA)
-    }
 }
 
 impl fmt::Display for HandshakeFailure {
@@ -175,9 +169,6 @@ impl fmt::Display for HandshakeFailure {
             Self::Auth(status) => write!(f, "the peer refuses this key (status {status})"),
             Self::Protocol(_) if self.is_other_mechanism() => {
                 f.write_str("one side wants keys and the other has none")
-            }
-            Self::Protocol(_) if self.is_other_kind() => {
-                f.write_str("the peer's socket is of a kind that this one cannot talk to")
             }
             Self::Protocol(code) => write!(f, "the peer breaks the protocol (code {code:#x})"),
         }

@@ -14,6 +14,16 @@ pub(crate) struct Handshakes {
     proven: bool,
     /// How many in a row were cut off.
     cut_off: u32,
+    /// How far the current connection is.
+    stage: Stage,
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Begun,
+    LetIn,
+    Failed,
 }
 
 impl Handshakes {
@@ -22,16 +32,31 @@ impl Handshakes {
             keyed: matches!(options.security, SocketSecurity::CurveClient { .. }),
             proven: false,
             cut_off: 0,
+            stage: Stage::Begun,
         }
     }
 
     pub(crate) fn succeeded(&mut self) {
         self.proven = true;
         self.cut_off = 0;
+        self.stage = Stage::LetIn;
+    }
+
+    /// What to tell of the end of a connection.
+    ///
+    /// libzmq reports no failure, and does not connect again, when the sockets of both ends are of kinds that do not talk to each
+    /// other: then the end is all that is seen of the handshake.
+    pub(crate) fn disconnected(&mut self) -> Option<String> {
+        let stage = std::mem::replace(&mut self.stage, Stage::Begun);
+        (stage == Stage::Begun).then(|| {
+            "what listens there is no socket for this: perhaps it is the other port of the service, or another kind of service"
+                .to_owned()
+        })
     }
 
     /// What to tell of a failed handshake; `None` where it says nothing about rights.
     pub(crate) fn failed(&mut self, failure: HandshakeFailure) -> Option<String> {
+        self.stage = Stage::Failed;
         if failure != HandshakeFailure::NoDetail {
             self.cut_off = 0;
         }
@@ -42,9 +67,6 @@ impl Handshakes {
             HandshakeFailure::Protocol(_) if failure.is_other_mechanism() => {
                 Some("one side wants keys and the other has none".to_owned())
             }
-            HandshakeFailure::Protocol(_) if failure.is_other_kind() => Some(format!(
-                "{failure}: perhaps this is the other port of the service, or another kind of service"
-            )),
             HandshakeFailure::Protocol(_) if self.keyed => Some(format!(
                 "{failure}: the service's public key is perhaps not the one in the key file, or this is another kind of service"
             )),
@@ -84,6 +106,7 @@ mod tests {
         keyed: true,
         proven: false,
         cut_off: 0,
+        stage: Stage::Begun,
     };
 
     #[test]
@@ -123,6 +146,17 @@ mod tests {
         for _ in 0..10 {
             assert_eq!(handshakes.failed(HandshakeFailure::NoDetail), None);
         }
+    }
+
+    #[test]
+    fn end_without_a_word_about_the_handshake_is_another_kind_of_socket() {
+        let mut handshakes = KEYED;
+        handshakes.failed(HandshakeFailure::NoDetail);
+        assert_eq!(handshakes.disconnected(), None, "the failure said it");
+        handshakes.succeeded();
+        assert_eq!(handshakes.disconnected(), None, "it was let in");
+        let reason = handshakes.disconnected().unwrap();
+        assert!(reason.contains("other port"), "{reason}");
     }
 
     #[test]

@@ -175,6 +175,8 @@ impl Requester {
                 MonitorEvent::Disconnected => {
                     log::info!("disconnected from {}", self.endpoint);
                     connection.up = false;
+                    let told = connection.handshakes.disconnected();
+                    connection.refused = told.or(connection.refused.take());
                 }
                 MonitorEvent::HandshakeFailed(failure) => {
                     // What one handshake told is not taken back by the next that is only cut off.

@@ -333,15 +333,16 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
                 MonitorEvent::HandshakeFailed(failure) => {
                     self.retry_at = Some(Instant::now() + REFUSAL_PAUSE);
                     let reason = self.handshakes.failed(failure);
-                    // It is tried again and again, and told once.
-                    if let Some(reason) = reason.filter(|_| !self.refused) {
-                        self.refused = true;
-                        self.notices.push(Notice::Refused { reason });
-                    }
+                    self.tell_refusal(reason);
                 }
                 MonitorEvent::Disconnected => {
                     log::info!("disconnected from {}", self.endpoint);
                     self.tracker.disconnected(&mut self.notices);
+                    let reason = self.handshakes.disconnected();
+                    if reason.is_some() {
+                        self.retry_at = Some(Instant::now() + REFUSAL_PAUSE);
+                    }
+                    self.tell_refusal(reason);
                 }
                 _ => {}
             }
@@ -350,6 +351,14 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
         self.tracker
             .handle_deadline(Instant::now(), &mut self.notices);
         Ok(self.hand_on())
+    }
+
+    /// It is tried again and again, and told once.
+    fn tell_refusal(&mut self, reason: Option<String>) {
+        if let Some(reason) = reason.filter(|_| !self.refused) {
+            self.refused = true;
+            self.notices.push(Notice::Refused { reason });
+        }
     }
 
     fn connect_anew(&mut self) -> Result<(), RpcError> {
