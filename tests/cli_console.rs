@@ -4,6 +4,7 @@
 mod cli_support;
 
 use std::io::Write;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
@@ -146,6 +147,9 @@ fn pending_commands_stand_above_the_prompt_until_they_end() {
     person.sees("=> USER_DEFINED");
     person.sees("[1 pending: USER_DEFINED 10, ");
     person.types("quit");
+    person.sees("still pending: USER_DEFINED 10 nonce");
+    person.prompted();
+    person.types("quit");
     person.leaves_with(0);
 }
 
@@ -253,12 +257,44 @@ fn mistake_at_a_terminal_is_explained_and_forgiven() {
 }
 
 #[test]
-fn ctrl_c_at_the_prompt_gives_130() {
+fn ctrl_c_drops_the_line_and_tells_how_to_end() {
     let (program, service) = (Program::new(), Service::start());
     let mut person = Person::at(&program, &service, &[]);
     person.sees("acqbus> ");
+    person.session.send("emergency_stop\x03").unwrap();
+    person.sees("the line is dropped");
+    person.prompted();
+    person.types("status");
+    person.sees("pending 0");
+    person.prompted();
     person.session.send("\x03").unwrap();
-    person.leaves_with(130);
+    person.sees("Ctrl-D or `quit` ends");
+    person.prompted();
+    person.session.send("\x04").unwrap();
+    person.leaves_with(0);
+    assert_eq!(service.commands(), []);
+}
+
+#[test]
+fn end_with_commands_pending_is_asked_for_twice() {
+    let (program, service) = (Program::new(), Service::start());
+    let mut person = Person::at(&program, &service, &[]);
+    person.sees("acqbus> ");
+    person.types("user 1 seconds=600");
+    person.sees("[1 pending: USER_DEFINED 1, ");
+    person.prompted();
+    person.session.send("\x04").unwrap();
+    person.sees("still pending: USER_DEFINED 1 nonce");
+    person.prompted();
+    // A line between them begins anew.
+    person.types("status");
+    person.sees("pending 1");
+    person.prompted();
+    person.session.send("\x04").unwrap();
+    person.sees("still pending: USER_DEFINED 1 nonce");
+    person.prompted();
+    person.session.send("\x04").unwrap();
+    person.leaves_with(0);
 }
 
 #[test]
@@ -273,14 +309,46 @@ fn signal_at_the_prompt_ends_the_console() {
 }
 
 #[test]
-fn ctrl_c_while_a_command_runs_gives_130() {
+fn ctrl_c_ends_a_wait_and_not_the_command() {
     let (program, service) = (Program::new(), Service::start());
     let mut person = Person::at(&program, &service, &["--timeout", "30"]);
     person.sees("acqbus> ");
     person.types("user 1 seconds=600 --wait");
     person.sees("PENDING_WITH_NOTIFICATION");
     person.session.send("\x03").unwrap();
-    person.leaves_with(130);
+    person.sees("still pending: USER_DEFINED 1 nonce");
+    person.prompted();
+    person.types("wait");
+    person.interrupts();
+    person.sees("still pending: USER_DEFINED 1 nonce");
+    person.prompted();
+    person.types("get_status");
+    person.sees("SUCCESS");
+    person.prompted();
+    person.types("quit");
+    person.prompted();
+    person.types("quit");
+    person.leaves_with(0);
+}
+
+#[test]
+fn ctrl_c_ends_the_waiting_for_a_reply() {
+    let program = Program::new();
+    // It takes the connection, and never answers.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = mute.local_addr().unwrap().port().to_string();
+    let mut command = program.command(&["console", "--timeout", "600"]);
+    command
+        .args(["--subscriber-port", &port, "--command-port", &port])
+        .env("TERM", "xterm");
+    let mut person = Person::running(command);
+    person.sees("acqbus> ");
+    person.types("get_status");
+    person.interrupts();
+    person.sees("GET_STATUS");
+    person.prompted();
+    person.types("quit");
+    person.leaves_with(0);
 }
 
 /// Runs the console with lines on standard input.
@@ -322,6 +390,10 @@ impl Person {
             .args(args)
             .args(service.flags())
             .env("TERM", "xterm");
+        Self::running(command)
+    }
+
+    fn running(command: Command) -> Self {
         let mut session = Session::spawn(command).unwrap();
         session.set_expect_timeout(Some(PATIENCE));
         Self { session }
@@ -329,6 +401,13 @@ impl Person {
 
     fn types(&mut self, line: &str) {
         self.session.send(format!("{line}\r")).unwrap();
+    }
+
+    /// Presses Ctrl-C when no prompt is open any more.
+    #[track_caller]
+    fn interrupts(&mut self) {
+        self.sees(PROMPT_CLOSED);
+        self.session.send("\x03").unwrap();
     }
 
     #[track_caller]
@@ -354,3 +433,6 @@ impl Person {
         );
     }
 }
+
+/// The end of bracketed paste, which the editor writes when the terminal is as it was before the prompt.
+const PROMPT_CLOSED: &str = "\x1b[?2004l";

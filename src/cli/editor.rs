@@ -5,13 +5,18 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
 use rustyline::history::FileHistory;
-use rustyline::{ColorMode, CompletionType, Config, Context, ExternalPrinter, Hinter, Validator};
+use rustyline::{
+    Cmd, ColorMode, CompletionType, ConditionalEventHandler, Config, Context, Event, EventContext,
+    EventHandler, ExternalPrinter, Hinter, KeyEvent, RepeatCount, Validator,
+};
 
 use crate::cli::config;
 use crate::cli::exit::{Exit, Failure};
@@ -57,6 +62,8 @@ pub(crate) struct Editor {
     history: Option<PathBuf>,
     prompt: &'static str,
     coloured: String,
+    /// Whether the last Ctrl-C met a line.
+    dropped: Arc<AtomicBool>,
 }
 
 /// What a person did at the prompt.
@@ -66,8 +73,10 @@ pub(crate) enum Typed {
     Line(String),
     /// Ctrl-D.
     End,
-    /// Ctrl-C.
+    /// Ctrl-C at an empty line.
     Interrupt,
+    /// Ctrl-C in the middle of a line, which is gone.
+    Dropped,
 }
 
 impl Editor {
@@ -91,6 +100,12 @@ impl Editor {
             complete,
             status: Box::new(|| None),
         }));
+        let dropped = Arc::new(AtomicBool::new(false));
+        let interrupt = Interrupt(Arc::clone(&dropped));
+        editor.bind_sequence(
+            KeyEvent::ctrl('C'),
+            EventHandler::Conditional(Box::new(interrupt)),
+        );
         let history = history_file(history);
         if let Some(path) = &history {
             // The file is empty the first time.
@@ -102,6 +117,7 @@ impl Editor {
             history,
             prompt,
             coloured,
+            dropped,
         })
     }
 
@@ -136,7 +152,10 @@ impl Editor {
                 self.editor.readline(&prompts)
             }
         };
-        let typed = read(typed)?;
+        let typed = match read(typed)? {
+            Typed::Interrupt if self.dropped.load(Ordering::Relaxed) => Typed::Dropped,
+            typed => typed,
+        };
         if let Typed::Line(line) = &typed
             && !line.trim().is_empty()
         {
@@ -152,7 +171,7 @@ impl Editor {
             Typed::Line(answer) => {
                 matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
             }
-            Typed::End | Typed::Interrupt => false,
+            Typed::End | Typed::Interrupt | Typed::Dropped => false,
         })
     }
 
@@ -179,6 +198,11 @@ impl Terminal {
     pub(crate) fn remember() -> Option<Self> {
         tcgetattr(io::stdin()).ok().map(Self)
     }
+}
+
+/// Whether Ctrl-C at the terminal is a signal now; while a prompt is open it is a key.
+pub(crate) fn interrupts_by_signal() -> bool {
+    tcgetattr(io::stdin()).is_ok_and(|modes| modes.local_modes.contains(LocalModes::ISIG))
 }
 
 impl Drop for Terminal {
@@ -271,6 +295,22 @@ fn terminal(error: &ReadlineError) -> Failure {
 struct Words {
     complete: Complete,
     status: Status,
+}
+
+/// Sees at Ctrl-C what the editor does not tell: whether there was a line.
+struct Interrupt(Arc<AtomicBool>);
+
+impl ConditionalEventHandler for Interrupt {
+    fn handle(
+        &self,
+        _: &Event,
+        _: RepeatCount,
+        _: bool,
+        context: &EventContext<'_>,
+    ) -> Option<Cmd> {
+        self.0.store(!context.line().is_empty(), Ordering::Relaxed);
+        Some(Cmd::Interrupt)
+    }
 }
 
 impl Highlighter for Words {

@@ -34,6 +34,11 @@ impl Stop {
         Ok(Self { asked })
     }
 
+    /// Asked by whoever holds the other end: for a verb that does not stop at every Ctrl-C.
+    pub(crate) const fn relayed(asked: Receiver<Exit>) -> Self {
+        Self { asked }
+    }
+
     /// Gets one item when the user wants to stop: the exit code of the signal that came.
     pub(crate) const fn asked(&self) -> &Receiver<Exit> {
         &self.asked

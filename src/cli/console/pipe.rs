@@ -47,6 +47,9 @@ fn take_lines(session: &mut Session, lines: &Receiver<io::Result<String>>) -> Re
 
 /// The next line may still succeed; only a closed output or Ctrl-C ends it all.
 fn complain(session: &Session, failure: Failure) -> Result<(), Failure> {
+    if failure.exit() == Exit::Interrupted {
+        return Err(Failure::quiet(Exit::Interrupted));
+    }
     if failure.is_quiet() {
         return Err(failure);
     }

@@ -1,6 +1,7 @@
 //! Does what a line asks, whoever typed it.
 
 use std::io::stdout;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -102,6 +103,16 @@ impl Session {
         &self.stop
     }
 
+    /// Ends waits when `interrupts` says so; gives what ended them before.
+    pub(crate) fn listen_to(&mut self, interrupts: Receiver<Exit>) -> Stop {
+        mem::replace(&mut self.stop, Stop::relayed(interrupts))
+    }
+
+    /// A line for each command that has not ended.
+    pub(crate) fn pending(&self) -> Vec<String> {
+        self.state.lock().pending(Instant::now())
+    }
+
     /// Notes that a line has failed.
     pub(crate) fn failed(&self, failure: &Failure) {
         self.state.lock().ended(failure.exit());
@@ -134,7 +145,7 @@ impl Session {
                 self.out.line(&status)?;
             }
             Action::Pending => {
-                let lines = self.state.lock().pending(Instant::now());
+                let lines = self.pending();
                 let lines = if lines.is_empty() {
                     vec!["nothing is pending".to_owned()]
                 } else {
@@ -149,8 +160,14 @@ impl Session {
 
     /// Waits until no command is pending.
     pub(crate) fn wait_for_pending(&self) -> Result<(), Failure> {
-        self.wait_until(self.patience, |state| !state.has_pending())?;
-        let left = self.state.lock().pending(Instant::now());
+        self.wait_until(self.patience, |state| !state.has_pending())
+            .map_err(|end| {
+                interrupted(
+                    end,
+                    &format!("still pending: {}", self.pending().join("; ")),
+                )
+            })?;
+        let left = self.pending();
         match left.as_slice() {
             [] => Ok(()),
             left => Err(Failure::new(
@@ -170,7 +187,8 @@ impl Session {
         if typed.wants_confirmation() && !self.yes && !confirm(name)? {
             return self.out.line(&format!("{name} was not sent"));
         }
-        self.settle()?;
+        self.settle()
+            .map_err(|end| interrupted(end, &format!("{name} was not sent")))?;
         let nonce = Nonce::from(typed.nonce.unwrap_or_else(|| self.fresh_nonce()));
         let mut request = CommandRequest::new(typed.named.command)
             .with_number(typed.named.number)
@@ -195,7 +213,8 @@ impl Session {
             .map(|outcome| &outcome.reply)
             .map_err(Failure::exit);
         self.state.lock().replied(&nonce, answer);
-        let reply = asked?.reply;
+        let goes_on = format!("no reply yet: {name} nonce {nonce} goes on if it has arrived");
+        let reply = asked.map_err(|end| interrupted(end, &goes_on))?.reply;
         let exit = bus::exit_of(request.command(), &reply, &self.bus);
         self.state.lock().ended(exit);
         if self.out.is_json() {
@@ -241,6 +260,14 @@ impl Session {
     fn fresh_nonce(&mut self) -> i64 {
         self.next_nonce += 1;
         self.next_nonce
+    }
+}
+
+/// Says what Ctrl-C has left, if that was the end.
+fn interrupted(end: Failure, text: &str) -> Failure {
+    match end.exit() {
+        Exit::Interrupted => Failure::new(Exit::Interrupted, text),
+        _ => end,
     }
 }
 

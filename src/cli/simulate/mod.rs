@@ -301,7 +301,7 @@ impl Session<'_> {
 
     fn take(&mut self, typed: Typed) -> Result<Option<Exit>, Failure> {
         match typed {
-            Typed::Interrupt => Ok(Some(Exit::Interrupted)),
+            Typed::Interrupt | Typed::Dropped => Ok(Some(Exit::Interrupted)),
             Typed::End => Ok(Some(Exit::Done)),
             Typed::Line(line) => match self.execute(&line) {
                 Ok(exit) => Ok(exit),
