@@ -351,6 +351,47 @@ fn ctrl_c_ends_the_waiting_for_a_reply() {
     person.leaves_with(0);
 }
 
+#[test]
+fn console_in_the_background_says_that_it_needs_the_foreground() {
+    let (program, service) = (Program::new(), Service::start());
+    let mut person = Person::running(in_background(&program, "console", &service.flags()));
+    person.sees("another job has");
+    person.sees("ended with 2");
+    person.leaves_with(0);
+}
+
+#[test]
+fn rig_in_the_background_runs_without_a_prompt() {
+    let program = Program::new();
+    for kind in [&["--quiet"][..], &["--json"]] {
+        let flags = ["--subscriber-port=0", "--command-port=0", "--duration=1"];
+        let flags: Vec<_> = flags.iter().chain(kind).map(ToString::to_string).collect();
+        let mut person = Person::running(in_background(&program, "simulate", &flags));
+        person.sees("commands");
+        person.sees("ended with 0");
+        person.leaves_with(0);
+    }
+}
+
+/// A shell with job control that runs a verb in the background, and says how it ended.
+fn in_background(program: &Program, verb: &str, flags: &[String]) -> Command {
+    let verb = program.command(&[verb]);
+    let mut shell = Command::new("bash");
+    for (name, value) in verb.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+        .args(["-c", "set -m; \"$@\" & wait $!; echo ended with $?", "bash"])
+        .arg(verb.get_program())
+        .args(verb.get_args())
+        .args(flags)
+        .env("TERM", "xterm");
+    shell
+}
+
 /// Runs the console with lines on standard input.
 fn piped(program: &Program, service: &Service, args: &[&str], lines: &str) -> Done {
     let mut command = program.command(&["console"]);

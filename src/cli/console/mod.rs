@@ -24,6 +24,7 @@ use clap::Args;
 use crate::cli::args::{self, Bus};
 use crate::cli::console::session::Session;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::input;
 use crate::cli::print::Output;
 
 /// Arguments of `acqbus console`.
@@ -40,8 +41,15 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// Runs until the end of input, `quit` or Ctrl-C.
+    /// Runs until the end of input or `quit`, and without a terminal until Ctrl-C.
     pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
+        if input::is_in_background() {
+            return Err(
+                Failure::usage("the console reads the terminal, which another job has").with_hint(
+                    "the foreground, or lines from a pipe or a file: acqbus console < lines",
+                ),
+            );
+        }
         let session = Session::open(self, out)?;
         if io::stdin().is_terminal() && io::stdout().is_terminal() && !out.is_json() {
             shell::run(session)

@@ -98,7 +98,7 @@ pub(crate) struct Simulate {
     /// A timeline with events and faults, as docs/simulator.md describes it
     #[arg(long, env = "ACQBUS_SCRIPT", value_name = "FILE")]
     script: Option<PathBuf>,
-    /// No prompt, and standard input is left alone
+    /// No prompt, and standard input is left alone, as always in the background
     #[arg(long)]
     no_input: bool,
     /// End after this many seconds
@@ -197,7 +197,7 @@ impl Simulate {
     }
 
     fn open_input(&self, rig: &Simulator, out: Output) -> Result<Input, Failure> {
-        if self.no_input {
+        if self.no_input || input::is_in_background() {
             return Ok(Input {
                 lines: never(),
                 screen: Screen::Streams,
