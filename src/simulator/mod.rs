@@ -137,6 +137,7 @@ impl Simulator {
             results: Vec::new(),
             silent_until: None,
             restart_at: None,
+            is_late: false,
         };
         let work = move || {
             let _ended: Sender<Infallible> = ended_sender;

@@ -28,6 +28,8 @@ pub(crate) struct Worker {
     pub(crate) results: Vec<DueResult>,
     pub(crate) silent_until: Option<Instant>,
     pub(crate) restart_at: Option<Instant>,
+    /// Whether it was told that the timeline is late.
+    pub(crate) is_late: bool,
 }
 
 impl Worker {
@@ -73,6 +75,10 @@ impl Worker {
             let Some(item) = self.next.take_if(|item| due(item.at)) else {
                 return;
             };
+            if !self.is_late && due(item.at.saturating_add(LATE)) {
+                self.is_late = true;
+                log::warn!("the rig fell behind its rate: this machine cannot keep it");
+            }
             self.timeline
                 .set_batches(self.shared.rig.lock().is_batch_enabled());
             self.next = self.timeline.next();
@@ -225,6 +231,9 @@ fn warn(told: Result<(), RpcError>, what: &str) {
         log::warn!("{what} was not published: {error}");
     }
 }
+
+/// A timeline that is so late does not keep its rate.
+const LATE: Duration = Duration::from_secs(1);
 
 /// Between two looks at orders and results, however far the timeline is behind.
 const ITEMS_AT_ONCE: u32 = 256;
