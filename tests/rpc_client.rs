@@ -546,6 +546,9 @@ fn client_without_a_key_is_refused_however_its_handshake_ends() {
         assert!(error.is_refused(), "{error}");
         assert!(error.to_string().contains("key"), "{error}");
     }
+    eventually("the service counts them", || {
+        service.stats().refused_handshakes >= 20
+    });
 }
 
 #[test]

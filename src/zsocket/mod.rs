@@ -48,4 +48,5 @@ pub use shared_keyring::{ChangeSubscription, KeyRingChange, SharedKeyRing};
 pub use socket::{Multipart, Socket, SocketKind};
 pub use wait::{Ready, WakeReceiver, Waker, wait, wake_pair};
 pub use zap::{Authenticate, Credentials, Refusal, ZapReply, ZapRequest, decide};
+pub(crate) use zap_handler::LineLimit;
 pub use zap_handler::{ZapHandler, ZapStats};

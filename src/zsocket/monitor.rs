@@ -82,19 +82,21 @@ pub(super) enum Reported {
     All,
     /// Handshakes and ends of connections.
     Sessions,
+    /// Handshakes that failed.
+    Failures,
 }
 
 impl Reported {
     fn mask(self) -> i32 {
+        let failures = zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
+            | zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
+            | zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
         let events = match self {
             Self::All => zmq_sys::ZMQ_EVENT_ALL,
             Self::Sessions => {
-                zmq_sys::ZMQ_EVENT_HANDSHAKE_SUCCEEDED
-                    | zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
-                    | zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
-                    | zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_AUTH
-                    | zmq_sys::ZMQ_EVENT_DISCONNECTED
+                failures | zmq_sys::ZMQ_EVENT_HANDSHAKE_SUCCEEDED | zmq_sys::ZMQ_EVENT_DISCONNECTED
             }
+            Self::Failures => failures,
         };
         events as i32
     }

@@ -395,6 +395,16 @@ impl Socket {
         self.monitor_of(Reported::Sessions)
     }
 
+    /// The same for failed handshakes only, unless another monitor of this socket was opened before.
+    ///
+    /// For a socket that listens: peers that come and go leave nothing in it.
+    ///
+    /// # Errors
+    /// As [`Socket::monitor`].
+    pub fn monitor_failures(&self) -> Result<&Monitor, ZsocketError> {
+        self.monitor_of(Reported::Failures)
+    }
+
     fn monitor_of(&self, reported: Reported) -> Result<&Monitor, ZsocketError> {
         if let Some(monitor) = self.monitor.get() {
             return Ok(monitor);

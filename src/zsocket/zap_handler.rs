@@ -200,8 +200,8 @@ impl Handler {
 }
 
 /// Lets a few lines a second into the log, so that strangers cannot fill the disk.
-#[derive(Default)]
-struct LineLimit {
+#[derive(Debug, Default)]
+pub(crate) struct LineLimit {
     window: Option<Instant>,
     lines: u32,
     left_out: u64,
@@ -209,7 +209,7 @@ struct LineLimit {
 
 impl LineLimit {
     /// How many lines were left out before this one, or `None` to leave out this one too.
-    fn allow(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn allow(&mut self, now: Instant) -> Option<u64> {
         let fresh = self
             .window
             .is_none_or(|start| now.saturating_duration_since(start) >= WINDOW);

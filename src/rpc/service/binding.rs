@@ -83,6 +83,8 @@ impl<'a> Binding<'a> {
         port: u16,
     ) -> Result<(Vec<Endpoint>, Socket), RpcError> {
         let socket = self.context.socket(kind, options)?;
+        // Before the first connection can come.
+        socket.monitor_failures()?;
         let mut endpoints: Vec<Endpoint> = Vec::new();
         for address in &self.addresses {
             // Port 0 is decided by the first address and holds for the others.

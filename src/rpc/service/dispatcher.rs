@@ -13,6 +13,7 @@ use crate::rpc::defer::{Deferrals, Origin};
 use crate::rpc::service::admission::Admission;
 use crate::rpc::service::delegate::{CommandRequestDelegate, DelegateSlot};
 use crate::rpc::service::once::{Asker, OnceWindow, Seen};
+use crate::rpc::service::refusals::Refusals;
 use crate::rpc::service::stats::Meters;
 use crate::rpc::{
     ApiCommand, CommandRequest, CommandResponse, Dialect, chain, encode_unusable_reply,
@@ -28,6 +29,7 @@ pub(crate) struct Dispatcher {
     pub(crate) pending: Arc<dyn Deferrals>,
     pub(crate) once: OnceWindow,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) refusals: Refusals,
     pub(crate) admission: Option<Admission>,
     pub(crate) admin_commands: Vec<ApiCommand>,
     pub(crate) limits: RequestLimits,
@@ -54,9 +56,16 @@ impl Dispatcher {
     }
 
     fn block(&mut self) {
-        match zsocket::wait(&[&self.socket], Some(&self.wake), None) {
-            Ok(ready) if ready.woken() => self.wake.drain(),
-            Ok(_) => {}
+        let ready = self.socket.monitor_failures().and_then(|monitor| {
+            zsocket::wait(&[&self.socket, monitor.socket()], Some(&self.wake), None)
+        });
+        match ready {
+            Ok(ready) => {
+                if ready.woken() {
+                    self.wake.drain();
+                }
+                self.refusals.look(&self.socket, &ready);
+            }
             Err(error) => {
                 // Only a terminated context gets here, and ours lives as long as the service.
                 log::error!("the dispatcher cannot wait: {error}");

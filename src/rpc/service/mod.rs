@@ -18,6 +18,7 @@ mod pending;
 mod publisher;
 mod publisher_state;
 mod publisher_thread;
+mod refusals;
 mod running;
 mod stats;
 mod tap;
@@ -320,18 +321,20 @@ impl RpcService {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let counts = self.shared.outbox.counts();
+        let metered = self.shared.meters.read(Instant::now());
+        let unaccepted = match &*self.state.lock() {
+            State::Running(running) => running.zap_stats().map_or(0, |zap| zap.refused()),
+            State::New | State::Disabled | State::Stopping { .. } | State::Stopped => 0,
+        };
         Stats {
             queue_depth: counts.depth,
             dropped: counts.dropped,
             refused: counts.refused,
             tap_lost: self.shared.taps.lost(),
-            refused_handshakes: match &*self.state.lock() {
-                State::Running(running) => running.zap_stats().map_or(0, |zap| zap.refused()),
-                State::New | State::Disabled | State::Stopping { .. } | State::Stopped => 0,
-            },
+            refused_handshakes: metered.refused_handshakes + unaccepted,
             pending: self.shared.pending.count(),
             refused_pending: self.shared.pending.refused(),
-            ..self.shared.meters.read(Instant::now())
+            ..metered
         }
     }
 

@@ -12,6 +12,7 @@ use crate::rpc::service::batch::{Batch, Entry};
 use crate::rpc::service::outbox::Outbox;
 use crate::rpc::service::pending::PendingCommands;
 use crate::rpc::service::publisher_state::{Condition, PublisherState};
+use crate::rpc::service::refusals::Refusals;
 use crate::rpc::service::stats::Meters;
 use crate::rpc::service::tap::Taps;
 use crate::rpc::{Dialect, Topic};
@@ -27,6 +28,7 @@ pub(crate) struct PublisherThread {
     pub(crate) pending: PendingCommands,
     pub(crate) taps: Arc<Taps>,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) refusals: Refusals,
     pub(crate) admission: Option<Admission>,
     pub(crate) dialect: Dialect,
     pub(crate) extras: bool,
@@ -170,9 +172,17 @@ impl PublisherThread {
             Some(deadline) => deadline.min(self.state.next_deadline()),
             None => self.state.next_deadline(),
         };
-        match zsocket::wait(&[&self.socket], Some(&self.wake), Some(deadline)) {
-            Ok(ready) if ready.woken() => self.wake.drain(),
-            Ok(_) => {}
+        let ready = self.socket.monitor_failures().and_then(|monitor| {
+            let sockets = [&self.socket, monitor.socket()];
+            zsocket::wait(&sockets, Some(&self.wake), Some(deadline))
+        });
+        match ready {
+            Ok(ready) => {
+                if ready.woken() {
+                    self.wake.drain();
+                }
+                self.refusals.look(&self.socket, &ready);
+            }
             Err(error) => {
                 // Only a terminated context gets here, and ours lives as long as the service.
                 log::error!("the publisher cannot wait: {error}");

@@ -17,6 +17,7 @@ use crate::rpc::service::outbox::Outbox;
 use crate::rpc::service::pending::PendingCommands;
 use crate::rpc::service::publisher_state::{Identity, PublisherState};
 use crate::rpc::service::publisher_thread::PublisherThread;
+use crate::rpc::service::refusals::Refusals;
 use crate::rpc::service::stats::Meters;
 use crate::rpc::service::tap::Taps;
 use crate::time;
@@ -92,6 +93,7 @@ impl Running {
             pending: Arc::new(shared.pending.clone()),
             once: OnceWindow::new(options.once_entries.max(1), options.once_window),
             meters: Arc::clone(&shared.meters),
+            refusals: Refusals::new("command", &shared.meters),
             admission: dispatcher_admission,
             admin_commands: options.admin_commands.clone(),
             limits: RequestLimits::default()
@@ -171,6 +173,7 @@ fn publisher_thread(
         pending: shared.pending.clone(),
         taps: Arc::clone(&shared.taps),
         meters: Arc::clone(&shared.meters),
+        refusals: Refusals::new("subscriber", &shared.meters),
         admission,
         dialect: shared.options.dialect,
         extras: shared.options.extras,

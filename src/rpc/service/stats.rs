@@ -29,7 +29,8 @@ pub struct Stats {
     pub unusable: u64,
     /// Messages on the command port without a requester's envelope, dropped.
     pub without_envelope: u64,
-    /// Connections that showed no accepted key; 0 for a service without keys, and after its stop.
+    /// Connections that were not let in: no accepted key (counted until the stop), no CURVE where it is wanted or the other
+    /// way round, no ZeroMQ, or an end in the middle of the handshake.
     pub refused_handshakes: u64,
     /// Requests refused for want of a right.
     pub refused_commands: u64,
@@ -47,7 +48,7 @@ pub struct Stats {
     pub delegate_busy: Duration,
 }
 
-/// The counters behind [`Stats`]: each has one writing thread, and any reader.
+/// The counters behind [`Stats`]: each has one or two writing threads, and any reader.
 #[derive(Debug)]
 pub(crate) struct Meters {
     started: Instant,
@@ -64,6 +65,7 @@ pub(crate) struct Meters {
     repeats: AtomicU64,
     conflicts: AtomicU64,
     exceptions: AtomicU64,
+    refused_handshakes: AtomicU64,
 }
 
 impl Meters {
@@ -82,6 +84,7 @@ impl Meters {
             repeats: AtomicU64::new(0),
             conflicts: AtomicU64::new(0),
             exceptions: AtomicU64::new(0),
+            refused_handshakes: AtomicU64::new(0),
         }
     }
 
@@ -127,6 +130,10 @@ impl Meters {
         self.exceptions.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn refused_handshake(&self) {
+        self.refused_handshakes.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Marks the delegate busy until the guard is dropped.
     pub(crate) fn busy(&self) -> Busy<'_> {
         let since = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX - 1);
@@ -158,6 +165,7 @@ impl Meters {
             repeats: read(&self.repeats),
             conflicts: read(&self.conflicts),
             exceptions: read(&self.exceptions),
+            refused_handshakes: read(&self.refused_handshakes),
             delegate_busy: self.delegate_busy(now),
             ..Stats::default()
         }
