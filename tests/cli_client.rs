@@ -279,7 +279,7 @@ fn listen_keeps_the_connection_out_of_the_text() {
         done.err
     );
     assert!(
-        done.err.contains("1 messages in") && done.err.contains("0 lost"),
+        done.err.contains("1 message in") && done.err.contains("0 lost"),
         "{}",
         done.err
     );

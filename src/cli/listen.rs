@@ -239,8 +239,8 @@ impl Session {
             }));
         }
         let mut text = format!(
-            "-- {} messages in {seconds:.1} s, {lost} lost",
-            self.messages
+            "-- {} in {seconds:.1} s, {lost} lost",
+            messages(self.messages)
         );
         for (topic, count) in &self.lost {
             text.push_str(&format!(", {count} of {topic}"));
@@ -253,6 +253,13 @@ impl Session {
     }
 }
 
+fn messages(count: u64) -> String {
+    match count {
+        1 => "1 message".to_owned(),
+        _ => format!("{count} messages"),
+    }
+}
+
 /// A notice other than a message as an object and as words; `None` for one that needs none.
 pub(crate) fn describe(notice: &Notice) -> Option<(Value, String)> {
     Some(match notice {
@@ -262,7 +269,10 @@ pub(crate) fn describe(notice: &Notice) -> Option<(Value, String)> {
             count,
         } => (
             json!({"notice": "gap", "topic": topic.to_string(), "number": topic.number(), "first": first, "count": count}),
-            format!("{count} messages of {topic} are missing, from number {first} on"),
+            match count {
+                1 => format!("1 message of {topic} is missing, number {first}"),
+                _ => format!("{count} messages of {topic} are missing, from number {first} on"),
+            },
         ),
         Notice::Connected {
             identifier,
