@@ -7,10 +7,12 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use acqbus::rpc::ApiCommand;
 use cli_support::{Done, PATIENCE, Program, Service};
 use expectrl::{Eof, Expect, Session};
+use rustix::termios::{LocalModes, tcgetattr};
 
 #[test]
 fn piped_lines_are_done_one_by_one() {
@@ -315,7 +317,7 @@ fn ctrl_c_ends_a_wait_and_not_the_command() {
     person.sees("acqbus> ");
     person.types("user 1 seconds=600 --wait");
     person.sees("PENDING_WITH_NOTIFICATION");
-    person.session.send("\x03").unwrap();
+    person.interrupts_the_wait();
     person.sees("still pending: USER_DEFINED 1 nonce");
     person.prompted();
     person.types("wait");
@@ -448,6 +450,22 @@ impl Person {
     #[track_caller]
     fn interrupts(&mut self) {
         self.sees(PROMPT_CLOSED);
+        self.interrupts_the_wait();
+    }
+
+    /// Presses Ctrl-C once the terminal makes a signal of it: between two prompts it is a character for a moment.
+    #[track_caller]
+    fn interrupts_the_wait(&mut self) {
+        let terminal = self.session.get_process().get_raw_handle().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while !tcgetattr(&terminal)
+            .unwrap()
+            .local_modes
+            .contains(LocalModes::ISIG)
+        {
+            assert!(Instant::now() < deadline, "the prompt is still open");
+            std::thread::yield_now();
+        }
         self.session.send("\x03").unwrap();
     }
 

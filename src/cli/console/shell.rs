@@ -39,6 +39,8 @@ fn read_lines(
 ) -> Result<Exit, Failure> {
     let mut warned = false;
     loop {
+        // One that came when nothing was waited for. Not behind the line: it would be the line's own.
+        let _ = interrupts.try_recv();
         let line = match editor.line()? {
             Typed::Line(line) => line,
             Typed::End => {
@@ -56,8 +58,6 @@ fn read_lines(
                 continue;
             }
         };
-        // One that came when nothing was waited for.
-        let _ = interrupts.try_recv();
         let confirm = |command: &str| {
             editor.confirm(&format!("{command} changes what the rig does. Send it?"))
         };
