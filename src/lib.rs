@@ -26,15 +26,21 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`rpc`] | the control plane: service, client, events, commands, and their bytes |
+//! | [`cdtp`] | the data plane: runs of data records, sent and received |
+//! | [`chirp`] | discovery: who offers which service where |
+//! | [`relay`] | what carries one room's output to disk |
 //! | [`simulator`] | the simulated client application: a rig without a rig |
 //! | [`zsocket`] | the only door to libzmq: sockets, limits, CURVE keys, who may connect |
 //! | [`time`], [`wire`] | what every room stands on: a clock, the error of a decoder |
 //! | `cli` | the `acqbus` program (feature `cli`, on by default; a library user turns it off) |
 //!
-//! A room uses those below it in this order only: `cli`, `simulator`, `rpc`, `zsocket`, then `time` and `wire`.
+//! A room uses those below it in this order only: `cli`, `simulator` and `relay`, `rpc` and `cdtp`, `chirp` and `zsocket`, then `time` and `wire`.
 
+pub mod cdtp;
+pub mod chirp;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod relay;
 pub mod rpc;
 pub mod simulator;
 pub mod time;

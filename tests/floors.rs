@@ -58,7 +58,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("eventer", &["store", "event"]),
     ("store", &["event"]),
     ("event", &[]),
-    ("rpc", &["zsocket"]),
+    ("rpc", &["chirp", "zsocket"]),
     ("cdtp", &["chirp", "zsocket"]),
     ("transport", &["udm"]),
     ("etp", &[]),

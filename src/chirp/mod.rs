@@ -1,0 +1,1 @@
+//! Discovery: who offers which service where, on the wire of Constellation (CHIRP).

@@ -1,0 +1,1 @@
+//! What carries one wing's output into another, or to disk.
