@@ -4,7 +4,8 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 use std::ops::Deref;
 
-use crate::zsocket::raw;
+use crate::zsocket::pool::PooledBuffer;
+use crate::zsocket::raw::{self, FrameOwner};
 
 /// One part of a message: bytes, and what the transport says about their sender.
 ///
@@ -28,6 +29,22 @@ impl Frame {
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Self {
         Self(zmq::Message::from(bytes))
+    }
+
+    /// A frame of the buffer's bytes from `start` on, without a copy; none if it has not as many.
+    ///
+    /// The buffer goes back to its pool when libzmq has sent the frame, or when the frame is dropped.
+    #[must_use]
+    pub fn from_pooled(buffer: PooledBuffer, start: usize) -> Self {
+        match raw::message_from_owner(buffer.into_owner(), start) {
+            Ok(message) => Self(message),
+            Err(mut owner) => {
+                let bytes = owner.bytes();
+                let frame = Self::from_slice(&bytes[start.min(bytes.len())..]);
+                owner.release();
+                frame
+            }
+        }
     }
 
     /// A property of a received frame, such as `Peer-Address` or `Socket-Type`.

@@ -3,6 +3,7 @@
 //! | file | job |
 //! |---|---|
 //! | `context`, `endpoint`, `options`, `socket`, `frame` | sockets, as libzmq has them, with typed errors and no panic |
+//! | `pool` | buffers that go out as frames without a copy, and come back |
 //! | `wait` | block on sockets, another thread and a deadline at once |
 //! | `monitor` | what happens to connections |
 //! | `curve`, `role` | keys, and what their owners may do |
@@ -26,6 +27,7 @@ mod keyring;
 mod monitor;
 mod options;
 mod peer;
+mod pool;
 mod raw;
 mod role;
 mod shared_keyring;
@@ -43,10 +45,11 @@ pub use keyring::{ClientKeys, KeyRing, Member};
 pub use monitor::{HandshakeFailure, Monitor, MonitorEvent};
 pub use options::{SocketOptions, SocketSecurity};
 pub use peer::PeerTable;
+pub use pool::{FramePool, PooledBuffer};
 pub use role::Role;
 pub use shared_keyring::{ChangeSubscription, KeyRingChange, SharedKeyRing};
 pub use socket::{Multipart, Socket, SocketKind};
-pub use wait::{Ready, WakeReceiver, Waker, wait, wake_pair};
+pub use wait::{Ready, WakeReceiver, Waker, wait, wait_to_send, wake_pair};
 pub use zap::{Authenticate, Credentials, Refusal, ZapReply, ZapRequest, decide};
 pub(crate) use zap_handler::LineLimit;
 pub use zap_handler::{ZapHandler, ZapStats};

@@ -6,6 +6,7 @@
 //! | bind, connect, unbind, disconnect | it panics on an error code that it does not know (`ENFILE`, `EAFNOSUPPORT`) |
 //! | send | it drops the message when the queue is full or a signal interrupts |
 //! | message from a vector | it frees the vector with the wrong size |
+//! | message from a lent buffer | it can give a message's memory to nobody but the allocator |
 //! | message property | it wants the message mutably |
 //! | descriptor | it gives a bare number |
 //! | stop a monitor | it cannot pass "no endpoint" |
@@ -188,6 +189,45 @@ pub(super) fn message_from_vec(data: Vec<u8>) -> zmq::Message {
     message
 }
 
+/// Owns the memory of a message until libzmq lets go of it.
+pub(super) trait FrameOwner: Send + 'static {
+    /// The memory, which stays where it is until the release.
+    fn bytes(&mut self) -> &mut [u8];
+
+    /// Called once, on any thread, such as an I/O thread of libzmq; must not panic.
+    fn release(self: Box<Self>);
+}
+
+/// A message of the owner's bytes from `start` on, without a copy; the owner comes back where libzmq has no memory.
+pub(super) fn message_from_owner<O: FrameOwner>(
+    owner: Box<O>,
+    start: usize,
+) -> Result<zmq::Message, Box<O>> {
+    let mut message = zmq::Message::new();
+    let owner = Box::into_raw(owner);
+    // SAFETY: the pointer comes from the box above, and nobody else has it yet.
+    let all = unsafe { (*owner).bytes() };
+    let len = all.len().saturating_sub(start);
+    let from = all.len() - len;
+    let bytes = all[from..].as_mut_ptr();
+    // SAFETY: the new, empty message owns nothing. The memory belongs to the owner, who keeps it in place until libzmq
+    // calls `release_owner` once, with the owner as the hint; that may be on an I/O thread, and the owner is `Send`.
+    let done = check(unsafe {
+        zmq_sys::zmq_msg_init_data(
+            message_pointer(&mut message),
+            bytes.cast(),
+            len,
+            Some(release_owner::<O>),
+            owner.cast(),
+        )
+    });
+    match done {
+        Ok(()) => Ok(message),
+        // SAFETY: out of memory, the only failure; libzmq has taken nothing, so the box is ours again.
+        Err(_) => Err(unsafe { Box::from_raw(owner) }),
+    }
+}
+
 /// A property of a received message, where it has one and it is UTF-8.
 pub(super) fn message_property<'a>(message: &'a zmq::Message, name: &CStr) -> Option<&'a str> {
     // SAFETY: the message is initialised; the call only reads it.
@@ -214,6 +254,12 @@ unsafe extern "C" fn free_box(data: *mut c_void, len: *mut c_void) {
     let data = ptr::slice_from_raw_parts_mut(data.cast::<u8>(), len.addr());
     // SAFETY: the pointer and the length come from one `Box<[u8]>`, and libzmq calls once.
     drop(unsafe { Box::from_raw(data) });
+}
+
+/// Gives back what [`message_from_owner`] lent.
+unsafe extern "C" fn release_owner<O: FrameOwner>(_data: *mut c_void, owner: *mut c_void) {
+    // SAFETY: the hint is the box of one `message_from_owner::<O>`, and libzmq calls once.
+    unsafe { Box::from_raw(owner.cast::<O>()) }.release();
 }
 
 #[inline]

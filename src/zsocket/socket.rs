@@ -373,6 +373,14 @@ impl Socket {
         Ok(self.events()?.contains(zmq::POLLIN))
     }
 
+    /// Whether a send would be taken now, having a peer and room for a message.
+    ///
+    /// # Errors
+    /// [`ZsocketError::Terminated`].
+    pub fn writable(&self) -> Result<bool, ZsocketError> {
+        Ok(self.events()?.contains(zmq::POLLOUT))
+    }
+
     /// What happens to the socket's connections, from the first call of this on.
     ///
     /// The monitor lives as long as the socket.

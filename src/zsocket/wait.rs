@@ -144,7 +144,7 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// Whether the socket at this place of the list has something to receive.
+    /// Whether the socket at this place of the list has something to receive, or takes what was to be sent.
     #[must_use]
     pub fn socket(&self, index: usize) -> bool {
         index < MAX_SOCKETS && self.sockets & (1 << index) != 0
@@ -209,14 +209,37 @@ pub fn wait(
             for (place, item) in inline.iter_mut().skip(1).zip(items) {
                 *place = item?;
             }
-            block(&mut inline[..count], sockets, deadline)
+            block(&mut inline[..count], sockets, deadline, Socket::readable)
         }
         first => {
             let all = first.into_iter().map(Ok).chain(items);
             let mut all = all.collect::<Result<Vec<_>, ZsocketError>>()?;
-            block(&mut all, sockets, deadline)
+            block(&mut all, sockets, deadline, Socket::readable)
         }
     }
+}
+
+/// As [`wait`], for one socket that is to send: blocks until it takes a message, not until it has one.
+///
+/// # Errors
+/// As [`wait`].
+pub fn wait_to_send(
+    socket: &Socket,
+    wake: &WakeReceiver,
+    deadline: Option<Instant>,
+) -> Result<Ready, ZsocketError> {
+    // Asked before every block: the descriptor shows a change only, and not twice.
+    if socket.writable()? {
+        return Ok(Ready {
+            sockets: 1,
+            woken: wake.is_pending(),
+        });
+    }
+    let mut items = [
+        PollFd::from_borrowed_fd(socket.descriptor()?, PollFlags::IN),
+        PollFd::from_borrowed_fd(wake.descriptor().as_fd(), PollFlags::IN),
+    ];
+    block(&mut items, &[socket], deadline, Socket::writable)
 }
 
 fn descriptors<'a>(
@@ -234,6 +257,7 @@ fn block(
     items: &mut [PollFd<'_>],
     sockets: &[&Socket],
     deadline: Option<Instant>,
+    wanted: fn(&Socket) -> Result<bool, ZsocketError>,
 ) -> Result<Ready, ZsocketError> {
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -256,7 +280,7 @@ fn block(
             }
             match sockets.get(index) {
                 // It may have been something else than a message, as a peer that came or went.
-                Some(socket) if socket.readable()? => ready.sockets |= 1 << index,
+                Some(socket) if wanted(socket)? => ready.sockets |= 1 << index,
                 Some(_) => {}
                 None => ready.woken = true,
             }
@@ -305,6 +329,43 @@ mod tests {
             assert!(wait(&[], None, Some(deadline)).unwrap().timed_out());
             assert!(Instant::now() >= deadline);
         }
+    }
+
+    #[test]
+    fn socket_to_send_with_waits_for_a_peer_and_for_room() {
+        use crate::zsocket::{Context, Endpoint, SocketKind, SocketOptions};
+
+        let (waker, receiver) = wake_pair().unwrap();
+        let context = Context::new().unwrap();
+        let options = SocketOptions::default().send_hwm(1).recv_hwm(1);
+        let push = context.socket(SocketKind::Push, &options).unwrap();
+        let endpoint = push.bind(&Endpoint::tcp("127.0.0.1", 0).unwrap()).unwrap();
+        let soon = Some(Instant::now() + Duration::from_millis(20));
+        assert!(wait_to_send(&push, &receiver, soon).unwrap().timed_out());
+        waker.wake();
+        let ready = wait_to_send(&push, &receiver, None).unwrap();
+        assert!(ready.woken() && !ready.socket(0));
+        receiver.drain();
+
+        let pull = context.socket(SocketKind::Pull, &options).unwrap();
+        pull.connect(&endpoint).unwrap();
+        let bytes = vec![7; 1 << 20];
+        let sender = std::thread::spawn(move || {
+            let deadline = Some(Instant::now() + Duration::from_secs(20));
+            let mut waits = 0;
+            for _ in 0..50 {
+                while push.try_send_bytes(&bytes, false).is_err() {
+                    let ready = wait_to_send(&push, &receiver, deadline).unwrap();
+                    assert!(ready.socket(0));
+                    waits += 1;
+                }
+            }
+            waits
+        });
+        for _ in 0..50 {
+            assert!(pull.recv_message(1).unwrap().is_some());
+        }
+        assert!(sender.join().unwrap() > 0);
     }
 
     #[test]
