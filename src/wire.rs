@@ -16,6 +16,22 @@ pub enum DecodeError {
         /// What came, in bytes.
         found: usize,
     },
+    /// The first bytes are those of another protocol or version.
+    #[error("{what} does not start with the header of {expected}")]
+    Header {
+        /// The part.
+        what: &'static str,
+        /// The protocol and version it should have.
+        expected: &'static str,
+    },
+    /// A number that stands for a thing that does not exist.
+    #[error("{what} is {found}, which does not exist")]
+    UnknownNumber {
+        /// What the number stands for.
+        what: &'static str,
+        /// The number.
+        found: u64,
+    },
     /// More bytes than the limit allows.
     #[error("{what} of {found} bytes is over the limit of {limit}")]
     Size {
