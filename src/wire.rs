@@ -96,6 +96,58 @@ pub enum DecodeError {
         /// The first byte too many.
         offset: usize,
     },
+    /// Binary data that ends too early, or claims more than there is.
+    #[error("{what} at byte {offset} needs {needed} bytes more, and {left} are left")]
+    End {
+        /// The part that is not there whole.
+        what: &'static str,
+        /// Where the part starts.
+        offset: usize,
+        /// Bytes that it needs at least, from its length on.
+        needed: usize,
+        /// Bytes that there are.
+        left: usize,
+    },
+    /// A value of another kind in binary data.
+    #[error("{what} at byte {offset} is {found}, not {expected}")]
+    Kind {
+        /// The value.
+        what: &'static str,
+        /// Where the value starts.
+        offset: usize,
+        /// The kind it should have, with its article.
+        expected: &'static str,
+        /// The kind it has, with its article.
+        found: &'static str,
+    },
+    /// A value in binary data that breaks a rule.
+    #[error("{what} at byte {offset} breaks the rule: {rule}")]
+    Rule {
+        /// The value.
+        what: &'static str,
+        /// Where the value starts.
+        offset: usize,
+        /// The rule it breaks.
+        rule: &'static str,
+    },
+    /// More values than the limit allows.
+    #[error("{what} at byte {offset} are more than the limit of {limit}")]
+    Count {
+        /// The values.
+        what: &'static str,
+        /// Where the limit is passed.
+        offset: usize,
+        /// The most allowed.
+        limit: usize,
+    },
+    /// Arrays and maps of binary data within each other beyond the limit.
+    #[error("the value at byte {offset} nests deeper than {limit} levels")]
+    Nesting {
+        /// The deepest level allowed.
+        limit: usize,
+        /// The value that goes too deep.
+        offset: usize,
+    },
     /// A value of another type.
     #[error("{what} is {found}, not {expected}")]
     Type {

@@ -1,0 +1,139 @@
+//! MessagePack written in its shortest form.
+
+use crate::cdtp::encoding::Encoding;
+use crate::cdtp::msgpack::time;
+use crate::cdtp::tags::Tags;
+use crate::cdtp::value::Value;
+
+/// Tags as a map: in their order, or with keys sorted by their bytes.
+pub(in crate::cdtp) fn write_tags(out: &mut Vec<u8>, tags: &Tags, encoding: Encoding) {
+    write_head(out, tags.len(), 0x80, 16, &[(0xde, 2), (0xdf, 4)]);
+    match encoding {
+        Encoding::Compact => {
+            for (key, value) in tags.iter() {
+                write_str(out, key);
+                write_value(out, value, encoding);
+            }
+        }
+        Encoding::Cxx => {
+            let mut entries: Vec<_> = tags.iter().collect();
+            entries.sort_unstable_by_key(|(key, _)| *key);
+            for (key, value) in entries {
+                write_str(out, key);
+                write_value(out, value, encoding);
+            }
+        }
+    }
+}
+
+/// One value.
+pub(in crate::cdtp) fn write_value(out: &mut Vec<u8>, value: &Value, encoding: Encoding) {
+    match value {
+        Value::Nil => out.push(0xc0),
+        Value::Bool(value) => out.push(0xc2 + u8::from(*value)),
+        Value::Int(value) => write_int(out, *value),
+        Value::Uint(value) => write_uint(out, *value),
+        Value::Float(value) => {
+            out.push(0xcb);
+            out.extend_from_slice(&value.to_bits().to_be_bytes());
+        }
+        Value::Str(value) => write_str(out, value),
+        Value::Bin(value) => write_bin(out, value),
+        Value::Time(value) => time::write(out, *value),
+        Value::Array(values) => {
+            write_array_head(out, values.len());
+            for value in values {
+                write_value(out, value, encoding);
+            }
+        }
+        Value::Map(tags) => write_tags(out, tags, encoding),
+        Value::Ext { code, data } => {
+            match data.len() {
+                length @ (1 | 2 | 4 | 8 | 16) => out.push(0xd4 + length.trailing_zeros() as u8),
+                length => write_head(out, length, 0, 0, &[(0xc7, 1), (0xc8, 2), (0xc9, 4)]),
+            }
+            out.push(*code as u8);
+            out.extend_from_slice(data);
+        }
+    }
+}
+
+/// An integer, in an unsigned form unless it is negative.
+fn write_int(out: &mut Vec<u8>, value: i64) {
+    if let Ok(value) = u64::try_from(value) {
+        write_uint(out, value);
+    } else if value >= -32 {
+        out.push(value as u8);
+    } else if let Ok(value) = i8::try_from(value) {
+        out.extend_from_slice(&[0xd0, value as u8]);
+    } else if let Ok(value) = i16::try_from(value) {
+        out.push(0xd1);
+        out.extend_from_slice(&value.to_be_bytes());
+    } else if let Ok(value) = i32::try_from(value) {
+        out.push(0xd2);
+        out.extend_from_slice(&value.to_be_bytes());
+    } else {
+        out.push(0xd3);
+        out.extend_from_slice(&value.to_be_bytes());
+    }
+}
+
+/// An integer that is not negative.
+pub(in crate::cdtp) fn write_uint(out: &mut Vec<u8>, value: u64) {
+    if value < 0x80 {
+        out.push(value as u8);
+    } else if let Ok(value) = u8::try_from(value) {
+        out.extend_from_slice(&[0xcc, value]);
+    } else if let Ok(value) = u16::try_from(value) {
+        out.push(0xcd);
+        out.extend_from_slice(&value.to_be_bytes());
+    } else if let Ok(value) = u32::try_from(value) {
+        out.push(0xce);
+        out.extend_from_slice(&value.to_be_bytes());
+    } else {
+        out.push(0xcf);
+        out.extend_from_slice(&value.to_be_bytes());
+    }
+}
+
+/// Text.
+pub(in crate::cdtp) fn write_str(out: &mut Vec<u8>, text: &str) {
+    write_head(
+        out,
+        text.len(),
+        0xa0,
+        32,
+        &[(0xd9, 1), (0xda, 2), (0xdb, 4)],
+    );
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Bytes.
+pub(in crate::cdtp) fn write_bin(out: &mut Vec<u8>, bytes: &[u8]) {
+    write_head(out, bytes.len(), 0, 0, &[(0xc4, 1), (0xc5, 2), (0xc6, 4)]);
+    out.extend_from_slice(bytes);
+}
+
+/// What stands before the values of an array.
+pub(in crate::cdtp) fn write_array_head(out: &mut Vec<u8>, length: usize) {
+    write_head(out, length, 0x90, 16, &[(0xdc, 2), (0xdd, 4)]);
+}
+
+/// A length, in the first byte where it is below `short`, else behind the first of `forms` that is wide enough.
+///
+/// # Panics
+/// When the length needs more than 32 bits, for which MessagePack has no form.
+fn write_head(out: &mut Vec<u8>, length: usize, base: u8, short: usize, forms: &[(u8, usize)]) {
+    if length < short {
+        out.push(base | length as u8);
+        return;
+    }
+    let wide = u32::try_from(length).expect("MessagePack holds less than 4 GiB in one value");
+    for (byte, width) in forms {
+        if *width == 4 || wide >> (8 * width) == 0 {
+            out.push(*byte);
+            out.extend_from_slice(&wide.to_be_bytes()[4 - width..]);
+            return;
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! One record of a message that came in, without a copy.
+
+use crate::cdtp::limits::DecodeLimits;
+use crate::cdtp::msgpack::{Budget, Reader, Token, wrong};
+use crate::cdtp::tags::Tags;
+use crate::wire::DecodeError;
+
+/// One record as it came in; the bytes stay where they are.
+///
+/// All of it was checked before there is a view, so nothing that it gives can fail.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RecordView<'a> {
+    bytes: &'a [u8],
+    /// Place of `bytes` in the frame.
+    offset: usize,
+    sequence: u64,
+    /// Place of the map of tags in `bytes`.
+    tags_at: usize,
+    tag_count: usize,
+    /// Place of the first block in `bytes`.
+    blocks_at: usize,
+    block_count: usize,
+    payload_bytes: usize,
+}
+
+impl<'a> RecordView<'a> {
+    /// Reads one record alone, such as [`RecordView::as_bytes`] gave; bytes after it are refused.
+    ///
+    /// # Errors
+    /// A [`DecodeError`] with offset and rule; by [`DecodeLimits::default`].
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut budget = Budget::new(&DecodeLimits::default());
+        let (record, end) = Self::parse(bytes, 0, Some(&mut budget))?;
+        if end < bytes.len() {
+            return Err(DecodeError::Rule {
+                what: "the record",
+                offset: end,
+                rule: "nothing follows a record that stands alone",
+            });
+        }
+        Ok(record)
+    }
+
+    /// Takes bytes that [`RecordView::as_bytes`] gave before, without checking them again.
+    ///
+    /// Other bytes do no harm, and give a record that is empty, or not what it seems.
+    #[must_use]
+    pub fn checked_before(bytes: &'a [u8]) -> Self {
+        Self::parse(bytes, 0, None).map_or(Self::EMPTY, |(record, _)| record)
+    }
+
+    /// The sequence number.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Whether there are tags.
+    #[must_use]
+    pub fn has_tags(&self) -> bool {
+        self.tag_count > 0
+    }
+
+    /// The tags, decoded at each call; of a key that comes twice, the last.
+    #[must_use]
+    pub fn tags(&self) -> Tags {
+        Reader::new(self.bytes, self.tags_at).tags()
+    }
+
+    /// The tags as the MessagePack map that came.
+    #[must_use]
+    pub fn tags_bytes(&self) -> &'a [u8] {
+        let mut reader = Reader::new(self.bytes, self.tags_at);
+        match reader.skip_tags() {
+            Ok(_) => &self.bytes[self.tags_at..reader.offset()],
+            Err(_) => &[],
+        }
+    }
+
+    /// The blocks in their order.
+    #[must_use]
+    pub fn blocks(&self) -> Blocks<'a> {
+        Blocks {
+            reader: Reader::new(self.bytes, self.blocks_at),
+            left: self.block_count,
+        }
+    }
+
+    /// How many blocks there are.
+    #[must_use]
+    pub fn block_count(&self) -> usize {
+        self.block_count
+    }
+
+    /// Bytes of all the blocks together.
+    #[must_use]
+    pub fn payload_bytes(&self) -> u64 {
+        self.payload_bytes as u64
+    }
+
+    /// The record as it came.
+    #[must_use]
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The place of [`RecordView::as_bytes`] in the frame of the message; 0 for a record alone.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    const EMPTY: Self = Self {
+        bytes: &[0x93, 0, 0x80, 0x90],
+        offset: 0,
+        sequence: 0,
+        tags_at: 2,
+        tag_count: 0,
+        blocks_at: 4,
+        block_count: 0,
+        payload_bytes: 0,
+    };
+
+    /// Reads the record at a place in a frame, and gives the place behind it. Without a budget the tags are not checked.
+    pub(super) fn parse(
+        frame: &'a [u8],
+        at: usize,
+        budget: Option<&mut Budget>,
+    ) -> Result<(Self, usize), DecodeError> {
+        let mut reader = Reader::new(frame, at);
+        let items = reader.array_head("a record")?;
+        if items != 3 {
+            return Err(DecodeError::Rule {
+                what: "a record",
+                offset: at,
+                rule: "a record is an array of sequence number, tags and blocks",
+            });
+        }
+        let start = reader.offset();
+        let sequence = match reader.token("a sequence number")? {
+            Token::Uint(sequence) => sequence,
+            other => {
+                let expected = "an integer of 0 or more";
+                return Err(wrong("a sequence number", start, expected, other));
+            }
+        };
+        let tags_at = reader.offset() - at;
+        let tag_count = match budget {
+            Some(budget) => reader.check_tags(budget)?,
+            None => reader.skip_tags()?,
+        };
+        let block_count = reader.array_head("the blocks")?;
+        let blocks_at = reader.offset() - at;
+        let mut payload_bytes = 0;
+        for _ in 0..block_count {
+            payload_bytes += reader.bytes("a block")?.len();
+        }
+        let end = reader.offset();
+        let record = Self {
+            bytes: &frame[at..end],
+            offset: at,
+            sequence,
+            tags_at,
+            tag_count,
+            blocks_at,
+            block_count,
+            payload_bytes,
+        };
+        Ok((record, end))
+    }
+}
+
+/// The blocks of a record, as they came.
+#[derive(Debug, Clone)]
+pub struct Blocks<'a> {
+    reader: Reader<'a>,
+    left: usize,
+}
+
+impl<'a> Iterator for Blocks<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.left = self.left.checked_sub(1)?;
+        self.reader.bytes("a block").ok()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Blocks<'_> {}
