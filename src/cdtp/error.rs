@@ -1,6 +1,10 @@
 //! The error of the data plane.
 
+use std::io;
+use std::time::Duration;
+
 use crate::wire::DecodeError;
+use crate::zsocket::ZsocketError;
 
 /// What went wrong on the data plane.
 ///
@@ -50,4 +54,35 @@ pub enum CdtpError {
         /// Nanoseconds after them.
         nanoseconds: u32,
     },
+    /// A socket refused; the text names the endpoint and the reason.
+    #[error(transparent)]
+    Socket(#[from] ZsocketError),
+    /// The operating system gave no thread.
+    #[error("thread {name} cannot be started")]
+    Thread {
+        /// The name of the thread.
+        name: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A receiver was stopped while runs were open, and substituted their ends.
+    #[error("no end of run from {} within {timeout:?}", senders.join(", "))]
+    EorTimeout {
+        /// The senders of these runs.
+        senders: Vec<String>,
+        /// How long their ends were waited for.
+        timeout: Duration,
+    },
+    /// The receiver was stopped; a receiver is never started again.
+    #[error("the receiver is stopped, and is never started again")]
+    ReceiverStopped,
+    /// The handler of a receiver asked to stop it, and cannot wait for itself; the stop is requested.
+    #[error("the handler of a receiver cannot wait for the end of its own thread")]
+    StopFromHandler,
+    /// The handler of a receiver panicked; nothing is received any more.
+    #[error("the handler of the receiver panicked")]
+    HandlerPanicked,
+    /// The iterator over what a receiver tells was dropped; nothing is received any more.
+    #[error("the iterator over the events of the receiver was dropped")]
+    NobodyListens,
 }

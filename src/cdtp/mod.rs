@@ -31,6 +31,7 @@
 //! | `message` | what comes in: one message, checked whole, read without a copy |
 //! | `run` | the condition of a run, its metadata, the state of a transmitter |
 //! | `name` | the name of a sender |
+//! | `receiver` | the receiving end: runs of many senders |
 //! | `error` | what can go wrong |
 
 mod cxx;
@@ -40,6 +41,7 @@ mod limits;
 mod message;
 mod msgpack;
 mod name;
+mod receiver;
 mod record;
 mod run;
 mod tags;
@@ -53,6 +55,10 @@ pub use error::CdtpError;
 pub use limits::DecodeLimits;
 pub use message::{MessageKind, MessageView, Records};
 pub use name::SenderName;
+pub use receiver::{
+    Arrival, Bor, DataReceiver, Eor, Fault, FaultKind, Lost, NoEvent, PeerId, ReceiveThreads,
+    ReceiverOptions, ReceiverState, ReceiverStats, Record, RunCounts, RunEvent, RunEvents,
+};
 pub use record::{DataRecord, MessageHead, encode_bor, encode_eor, encode_message, write_record};
 pub use run::{RunCondition, RunMetadata, TransmitterState, TransmitterStateSeq};
 pub use tags::Tags;

@@ -1,0 +1,263 @@
+//! A received message that is held while anybody keeps a record of it, and used again after that.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::cdtp::receiver::event::{Arrival, Lost, RunEvent};
+use crate::cdtp::{Blocks, RecordView, SenderName, Tags};
+use crate::zsocket::Frame;
+
+/// A received data record.
+///
+/// It refers to the message that it came in, so no byte was copied; keeping it keeps that whole message in memory. Cloning
+/// is cheap.
+#[derive(Clone)]
+pub struct Record {
+    held: Arc<Held>,
+    start: usize,
+    end: usize,
+    arrival: Arrival,
+}
+
+impl Record {
+    /// Who sent it, as the BOR of its run spells the name.
+    #[must_use]
+    pub fn sender(&self) -> &str {
+        self.held.taken.sender.as_str()
+    }
+
+    /// The same, to keep.
+    #[must_use]
+    pub fn sender_name(&self) -> &SenderName {
+        &self.held.taken.sender
+    }
+
+    /// The record as it is in its message.
+    #[must_use]
+    pub fn view(&self) -> RecordView<'_> {
+        RecordView::checked_before(&self.held.frame[self.start..self.end])
+    }
+
+    /// Its number; the first of a run is 1.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.view().sequence()
+    }
+
+    /// Its tags, decoded.
+    #[must_use]
+    pub fn tags(&self) -> Tags {
+        self.view().tags()
+    }
+
+    /// Its blocks.
+    #[must_use]
+    pub fn blocks(&self) -> Blocks<'_> {
+        self.view().blocks()
+    }
+
+    /// How many bytes its blocks have.
+    #[must_use]
+    pub fn payload_bytes(&self) -> u64 {
+        self.view().payload_bytes()
+    }
+
+    /// How its number follows those before it.
+    #[must_use]
+    pub fn arrival(&self) -> Arrival {
+        self.arrival
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("sender", &self.sender())
+            .field("sequence", &self.sequence())
+            .field("payload_bytes", &self.payload_bytes())
+            .field("arrival", &self.arrival)
+            .finish()
+    }
+}
+
+/// A received frame, and what is in it.
+pub(crate) struct Held {
+    pub(crate) frame: Frame,
+    pub(crate) taken: Taken,
+}
+
+/// What the state said about a DATA message.
+pub(crate) struct Taken {
+    pub(crate) sender: SenderName,
+    /// Where the first record begins in the frame.
+    pub(crate) start: usize,
+    /// How many records there are.
+    pub(crate) count: usize,
+    /// Records that are not simply the next ones, in their order; empty for most messages.
+    pub(crate) notes: Vec<Note>,
+}
+
+/// What is not usual about one record of a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Note {
+    /// Its place in the message.
+    pub(crate) index: usize,
+    pub(crate) arrival: Arrival,
+    /// The first number missing before it, and how many; 0 is none.
+    pub(crate) lost: (u64, u64),
+}
+
+impl Held {
+    /// An empty one, to receive into.
+    pub(crate) fn new(sender: SenderName) -> Self {
+        Self {
+            frame: Frame::new(),
+            taken: Taken {
+                sender,
+                start: 0,
+                count: 0,
+                notes: Vec::new(),
+            },
+        }
+    }
+}
+
+/// The events of one held message, made one by one: a reference for each record, and no allocation.
+pub(crate) struct Unfold {
+    held: Arc<Held>,
+    at: usize,
+    index: usize,
+    note: usize,
+    /// The loss before the record at `index` was told.
+    told: bool,
+}
+
+impl Unfold {
+    pub(crate) fn new(held: Arc<Held>) -> Self {
+        Self {
+            at: held.taken.start,
+            index: 0,
+            note: 0,
+            told: false,
+            held,
+        }
+    }
+
+    #[cold]
+    fn noted(&mut self, note: Note) -> Option<RunEvent> {
+        if note.lost.1 > 0 && !self.told {
+            self.told = true;
+            return Some(RunEvent::Lost(Lost {
+                sender: self.held.taken.sender.clone(),
+                first: note.lost.0,
+                count: note.lost.1,
+            }));
+        }
+        self.told = false;
+        self.note += 1;
+        None
+    }
+}
+
+impl Iterator for Unfold {
+    type Item = RunEvent;
+
+    #[inline]
+    fn next(&mut self) -> Option<RunEvent> {
+        if self.index == self.held.taken.count {
+            return None;
+        }
+        let mut arrival = Arrival::InOrder;
+        if let Some(note) = self.held.taken.notes.get(self.note).copied()
+            && note.index == self.index
+        {
+            if let Some(lost) = self.noted(note) {
+                return Some(lost);
+            }
+            arrival = note.arrival;
+        }
+        let start = self.at;
+        let record = RecordView::checked_before(&self.held.frame[start..]);
+        self.at += record.as_bytes().len();
+        self.index += 1;
+        Some(RunEvent::Record(Record {
+            held: Arc::clone(&self.held),
+            start,
+            end: self.at,
+            arrival,
+        }))
+    }
+}
+
+/// Messages to receive into, used again when nobody keeps a record of them.
+///
+/// It keeps a reference to each, so it sees when it is the only one left; nothing has to be sent back. The frames of those are
+/// freed by [`release`](Self::release), which the owner calls when it has nothing to do.
+pub(crate) struct HeldPool {
+    /// In the order in which they were given out: the front is the likeliest to be free.
+    given: VecDeque<Arc<Held>>,
+    limit: usize,
+    nobody: SenderName,
+    /// Some in `given` may be free and still have their frame.
+    dirty: bool,
+}
+
+impl HeldPool {
+    /// Keeps at most `limit` messages in sight; those beyond are freed by their last record.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            given: VecDeque::new(),
+            limit: limit.max(1),
+            nobody: SenderName::received(""),
+            dirty: false,
+        }
+    }
+
+    /// One that nobody else has.
+    pub(crate) fn take(&mut self) -> Arc<Held> {
+        for _ in 0..self.given.len().min(LOOKS) {
+            let Some(mut held) = self.given.pop_front() else {
+                break;
+            };
+            if Arc::get_mut(&mut held).is_some() {
+                return held;
+            }
+            // A record of it is kept for longer: look at it again when all others were.
+            self.given.push_back(held);
+        }
+        Arc::new(Held::new(self.nobody.clone()))
+    }
+
+    /// Puts back one that was not needed.
+    pub(crate) fn put_back(&mut self, held: Arc<Held>) {
+        self.given.push_front(held);
+    }
+
+    /// Keeps sight of one that goes out.
+    pub(crate) fn watch(&mut self, held: &Arc<Held>) {
+        if self.given.len() < self.limit {
+            self.given.push_back(Arc::clone(held));
+        }
+        self.dirty = true;
+    }
+
+    /// Frees the frames that nobody needs; true if some are still in use.
+    pub(crate) fn release(&mut self) -> bool {
+        if !self.dirty {
+            return false;
+        }
+        let mut kept = false;
+        for held in &mut self.given {
+            match Arc::get_mut(held) {
+                Some(held) => held.frame = Frame::new(),
+                None => kept = true,
+            }
+        }
+        self.dirty = kept;
+        kept
+    }
+}
+
+/// How many messages are looked at for one that is free, before a new one is made.
+const LOOKS: usize = 4;

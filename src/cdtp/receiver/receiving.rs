@@ -1,0 +1,251 @@
+//! The thread that owns the sockets of some senders.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use smallvec::SmallVec;
+
+use crate::cdtp::RunEvent;
+use crate::cdtp::receiver::connections::Connections;
+use crate::cdtp::receiver::delivery::Delivery;
+use crate::cdtp::receiver::held::{Held, HeldPool};
+use crate::cdtp::receiver::queue::Closed;
+use crate::cdtp::receiver::state::PeerId;
+use crate::cdtp::receiver::stopping::{StopTimes, Stopping};
+use crate::zsocket::{self, Socket, WakeReceiver, ZsocketError};
+
+/// What a receiving thread is told.
+pub(crate) enum Command {
+    /// Reads this socket too.
+    Add(PeerId, Socket),
+    /// Reads what is there, then closes the socket.
+    Remove(PeerId),
+    /// Reads what is there, waits for the ends of open runs, ends.
+    Stop,
+}
+
+/// What a receiving thread owns or shares.
+pub(crate) struct Receiving {
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) wake: WakeReceiver,
+    pub(crate) delivery: Arc<Delivery>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) times: Times,
+    pub(crate) pool: HeldPool,
+    /// Whether the thread ends when its last sender was removed.
+    pub(crate) ends_alone: bool,
+}
+
+/// How long this and that may take.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) stop: StopTimes,
+    pub(crate) remove_grace: Duration,
+}
+
+struct Peer {
+    id: PeerId,
+    socket: Socket,
+    leaving: Option<Leaving>,
+}
+
+/// A sender that was removed and may still have something to say.
+struct Leaving {
+    /// It has, until it is silent up to here.
+    silent_until: Instant,
+    /// It is closed then in any case.
+    end: Option<Instant>,
+}
+
+/// Why a thread ended before it was told to.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// Nobody listens any more.
+    Closed,
+    /// A socket failed.
+    Socket(ZsocketError),
+}
+
+impl Receiving {
+    /// Receives until it was told to stop and is done, or nobody listens any more.
+    pub(crate) fn run(mut self) -> Result<(), Ended> {
+        self.receive()
+    }
+
+    fn receive(&mut self) -> Result<(), Ended> {
+        let mut peers: Vec<Peer> = Vec::new();
+        let mut events = Vec::new();
+        let mut stopping = Stopping::No;
+        loop {
+            self.obey(&mut peers, &mut stopping);
+            let quiet = self.read_all(&mut peers, &mut events)?;
+            if self.delivery.is_aborted() {
+                return Ok(());
+            }
+            if self.close_left(&mut peers) && peers.is_empty() && self.ends_alone {
+                return Ok(());
+            }
+            if stopping != Stopping::No {
+                let open = self.has_open_run(&peers);
+                stopping.step(Instant::now(), self.times.stop, quiet, open);
+                if stopping.is_done() {
+                    return Ok(());
+                }
+            }
+            if quiet {
+                self.pool.release();
+                let deadline = earliest(&peers, stopping);
+                self.wait(&peers, deadline)?;
+            }
+        }
+    }
+
+    fn obey(&mut self, peers: &mut Vec<Peer>, stopping: &mut Stopping) {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Add(id, socket) => peers.push(Peer {
+                    id,
+                    socket,
+                    leaving: None,
+                }),
+                Command::Remove(id) => {
+                    let now = Instant::now();
+                    if let Some(peer) = peers.iter_mut().find(|peer| peer.id == id) {
+                        peer.leaving = Some(Leaving {
+                            silent_until: now + self.times.remove_grace,
+                            end: self.times.stop.drain.map(|drain| now + drain),
+                        });
+                    }
+                }
+                Command::Stop => stopping.begin(Instant::now(), self.times.stop),
+            }
+        }
+    }
+
+    /// Reads some messages of each socket; true if there was nothing at all.
+    fn read_all(&mut self, peers: &mut [Peer], events: &mut Vec<RunEvent>) -> Result<bool, Ended> {
+        let mut quiet = true;
+        for peer in peers {
+            if self.read_some(peer, events)? {
+                quiet = false;
+                if let Some(leaving) = &mut peer.leaving {
+                    leaving.silent_until = Instant::now() + self.times.remove_grace;
+                }
+            }
+        }
+        Ok(quiet)
+    }
+
+    /// Reads up to [`MESSAGES_AT_ONCE`], so that no sender holds up the others; true if there was one.
+    fn read_some(&mut self, peer: &Peer, events: &mut Vec<RunEvent>) -> Result<bool, Ended> {
+        let mut bytes = 0;
+        for read in 0..MESSAGES_AT_ONCE {
+            let mut message = self.pool.take();
+            let received = match Arc::get_mut(&mut message) {
+                Some(Held { frame, .. }) => {
+                    let received = peer.socket.try_recv_into(frame)?;
+                    bytes += frame.len();
+                    received
+                }
+                // The pool gives out what nobody else has.
+                None => false,
+            };
+            if !received || self.delivery.is_aborted() {
+                self.pool.put_back(message);
+                return Ok(read > 0);
+            }
+            if peer.socket.more() {
+                self.pool.put_back(message);
+                let frame_count = 1 + peer.socket.skip_rest()?;
+                self.delivery.take_frames(peer.id, frame_count)?;
+            } else {
+                self.delivery
+                    .take(peer.id, message, &mut self.pool, events)?;
+            }
+            if bytes >= BYTES_AT_ONCE {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Closes the sockets of senders that were removed and have no more to say; true if there was one.
+    fn close_left(&self, peers: &mut Vec<Peer>) -> bool {
+        if peers.iter().all(|peer| peer.leaving.is_none()) {
+            return false;
+        }
+        let before = peers.len();
+        let now = Instant::now();
+        peers.retain_mut(|peer| {
+            let Some(leaving) = &peer.leaving else {
+                return true;
+            };
+            let silent = leaving.silent_until <= now || !self.has_open_run_of(peer.id);
+            if !(silent && !peer.has_more()) && leaving.end.is_none_or(|end| now < end) {
+                return true;
+            }
+            // It may have been added again meanwhile, and then stays.
+            peer.leaving = None;
+            !self.connections.forget_left(peer.id)
+        });
+        peers.len() < before
+    }
+
+    fn wait(&self, peers: &[Peer], deadline: Option<Instant>) -> Result<(), Ended> {
+        let sockets: SmallVec<[&Socket; 8]> = peers.iter().map(|peer| &peer.socket).collect();
+        let ready = zsocket::wait(&sockets, Some(&self.wake), deadline)?;
+        if ready.woken() {
+            self.wake.drain();
+        }
+        Ok(())
+    }
+
+    fn has_open_run(&self, peers: &[Peer]) -> bool {
+        let state = self.delivery.state();
+        state
+            .open_runs()
+            .any(|(_, open)| peers.iter().any(|peer| peer.id == open))
+    }
+
+    fn has_open_run_of(&self, id: PeerId) -> bool {
+        let state = self.delivery.state();
+        state.open_runs().any(|(_, open)| open == id)
+    }
+}
+
+impl Peer {
+    fn has_more(&self) -> bool {
+        self.socket.readable().unwrap_or(false)
+    }
+}
+
+impl From<Closed> for Ended {
+    fn from(_: Closed) -> Self {
+        Self::Closed
+    }
+}
+
+impl From<ZsocketError> for Ended {
+    fn from(error: ZsocketError) -> Self {
+        Self::Socket(error)
+    }
+}
+
+fn earliest(peers: &[Peer], stopping: Stopping) -> Option<Instant> {
+    let leaving = peers.iter().filter_map(|peer| {
+        let leaving = peer.leaving.as_ref()?;
+        Some(
+            leaving
+                .end
+                .map_or(leaving.silent_until, |end| end.min(leaving.silent_until)),
+        )
+    });
+    leaving.chain(stopping.deadline()).min()
+}
+
+/// Messages of one socket before the next one has its turn.
+const MESSAGES_AT_ONCE: usize = 64;
+
+/// Bytes of one socket before the next one has its turn.
+const BYTES_AT_ONCE: usize = 4 << 20;
