@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::cdtp::error::CdtpError;
+use crate::cdtp::msgpack::hex;
 use crate::cdtp::tags::Tags;
 use crate::cdtp::value::Value;
 
@@ -185,15 +186,6 @@ fn convert_array(values: Vec<Value>) -> Value {
     }
     let keys = (0..values.len()).map(|index| index.to_string());
     Value::Map(keys.zip(values).collect())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 0x0f])
-        .map(|digit| char::from(DIGITS[usize::from(digit)]));
-    digits.collect()
 }
 
 #[cfg(test)]

@@ -85,4 +85,10 @@ pub enum CdtpError {
     /// The iterator over what a receiver tells was dropped; nothing is received any more.
     #[error("the iterator over the events of the receiver was dropped")]
     NobodyListens,
+    /// Text that is no time.
+    #[error("`{text}` is no time as 2026-01-31T12:00:00.5Z is one")]
+    TimeText {
+        /// The text, cut where it is long.
+        text: String,
+    },
 }

@@ -107,6 +107,24 @@ impl<'a> MessageView<'a> {
         })
     }
 
+    /// Reads a message from all its frames, of which there must be one.
+    ///
+    /// # Errors
+    /// [`DecodeError::FrameCount`] otherwise, and as [`MessageView::decode`].
+    pub fn from_frames<F: AsRef<[u8]>>(
+        frames: &'a [F],
+        limits: &DecodeLimits,
+    ) -> Result<Self, DecodeError> {
+        match frames {
+            [frame] => Self::decode(frame.as_ref(), limits),
+            _ => Err(DecodeError::FrameCount {
+                what: "the message",
+                expected: 1,
+                found: frames.len(),
+            }),
+        }
+    }
+
     /// The name that the sender gives itself, whatever text it is.
     #[must_use]
     pub fn sender(&self) -> &'a str {

@@ -24,16 +24,18 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `value`, `timestamp`, `tags` | what a tag can hold; tags from a `serde` type and back |
+//! | `value`, `timestamp`, `tags` | what a tag can hold |
+//! | `bridge` | tags from a `serde` type and back |
 //! | `encoding`, `cxx` | how messages are written, and which tags a C++ receiver can hold |
 //! | `msgpack` | MessagePack on bytes, as far as CDTP2 uses it |
 //! | `record` | what goes out |
-//! | `message` | what comes in: one message, checked whole, read without a copy |
+//! | `message`, `view`, `limits` | what comes in: one message, checked whole, read without a copy |
 //! | `run` | the condition of a run, its metadata, the state of a transmitter |
 //! | `name` | the name of a sender |
 //! | `receiver` | the receiving end: runs of many senders |
 //! | `error` | what can go wrong |
 
+mod bridge;
 mod cxx;
 mod encoding;
 mod error;

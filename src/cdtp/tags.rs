@@ -28,7 +28,7 @@ use crate::cdtp::value::Value;
 /// ```
 #[derive(Clone, PartialEq, Default)]
 pub struct Tags {
-    /// Boxed so that a value is small; `None` when empty, or nearly so.
+    /// Boxed so that a value is small; `None` exactly when there is no key.
     entries: Option<Box<IndexMap<String, Value>>>,
 }
 
@@ -96,7 +96,12 @@ impl Tags {
 
     /// Takes a value out; the order of the others stays.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
-        self.entries.as_mut()?.shift_remove(key)
+        let entries = self.entries.as_mut()?;
+        let removed = entries.shift_remove(key);
+        if entries.is_empty() {
+            self.entries = None;
+        }
+        removed
     }
 
     /// The value under a key.

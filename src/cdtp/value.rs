@@ -36,7 +36,7 @@ pub enum Value {
     /// A time of the wall clock.
     Time(Timestamp),
     /// Values in a row.
-    Array(Vec<Value>),
+    Array(Vec<Self>),
     /// Values under keys.
     Map(Tags),
     /// Another extension of MessagePack.
@@ -170,7 +170,7 @@ from! {
     Vec<u8> => value: Self::Bin(value);
     Timestamp => value: Self::Time(value);
     std::time::SystemTime => value: Self::Time(value.into());
-    Vec<Value> => value: Self::Array(value);
+    Vec<Self> => value: Self::Array(value);
     Tags => value: Self::Map(value);
 }
 

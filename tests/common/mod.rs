@@ -12,13 +12,18 @@ use std::path::PathBuf;
 use acqbus::rpc::json;
 use serde_json::Value;
 
+/// Reads a file of the golden vectors of the control plane, as [`vectors_of`].
+pub(crate) fn vectors(file: &str) -> Option<Value> {
+    vectors_of("rpc", file)
+}
+
 /// Reads a file of golden vectors from `tests/vectors`, or from `$ACQBUS_VECTORS` where that variable is set.
 ///
 /// `None` when the file is absent, which only the latter may be.
-pub(crate) fn vectors(file: &str) -> Option<Value> {
+pub(crate) fn vectors_of(set: &str, file: &str) -> Option<Value> {
     let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
     let folder = std::env::var_os("ACQBUS_VECTORS").map(PathBuf::from);
-    let path = folder.as_ref().unwrap_or(&own).join("rpc").join(file);
+    let path = folder.as_ref().unwrap_or(&own).join(set).join(file);
     match std::fs::read(&path) {
         Ok(text) => {
             Some(json::parse(&text, 256).unwrap_or_else(|error| panic!("{path:?}: {error}")))

@@ -15,8 +15,18 @@
 //! Source: the MessagePack specification; numbers are big-endian.
 
 mod read;
-mod time;
+pub(super) mod time;
 mod write;
 
 pub(super) use read::{Budget, Reader, Token, wrong};
 pub(super) use write::{write_array_head, write_bin, write_str, write_tags, write_uint};
+
+/// Bytes as text for people: two lower-case hexadecimal digits each.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 0x0f])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]));
+    digits.collect()
+}

@@ -3,25 +3,33 @@
 use crate::cdtp::timestamp::Timestamp;
 
 /// The code of the extension.
-pub(super) const CODE: i8 = -1;
+pub(in crate::cdtp) const CODE: i8 = -1;
 
-/// The bytes of a time, in the shortest of the three forms that holds it.
+/// The extension of a time, in the shortest of the three forms that holds it.
 pub(super) fn write(out: &mut Vec<u8>, time: Timestamp) {
+    let start = out.len();
+    write_data(out, time);
     let code = CODE as u8;
+    let head: &[u8] = match out.len() - start {
+        4 => &[0xd6, code],
+        8 => &[0xd7, code],
+        _ => &[0xc7, 12, code],
+    };
+    out.splice(start..start, head.iter().copied());
+}
+
+/// The 4, 8 or 12 bytes of a time.
+pub(in crate::cdtp) fn write_data(out: &mut Vec<u8>, time: Timestamp) {
     let (seconds, nanoseconds) = (time.seconds(), time.nanoseconds());
     match u64::try_from(seconds) {
         Ok(seconds) if seconds >> 34 == 0 => match u32::try_from(seconds) {
-            Ok(seconds) if nanoseconds == 0 => {
-                out.extend_from_slice(&[0xd6, code]);
-                out.extend_from_slice(&seconds.to_be_bytes());
-            }
+            Ok(seconds) if nanoseconds == 0 => out.extend_from_slice(&seconds.to_be_bytes()),
             _ => {
-                out.extend_from_slice(&[0xd7, code]);
-                out.extend_from_slice(&(u64::from(nanoseconds) << 34 | seconds).to_be_bytes());
+                let both = u64::from(nanoseconds) << 34 | seconds;
+                out.extend_from_slice(&both.to_be_bytes());
             }
         },
         _ => {
-            out.extend_from_slice(&[0xc7, 12, code]);
             out.extend_from_slice(&nanoseconds.to_be_bytes());
             out.extend_from_slice(&seconds.to_be_bytes());
         }
@@ -29,7 +37,7 @@ pub(super) fn write(out: &mut Vec<u8>, time: Timestamp) {
 }
 
 /// The time of the bytes of an extension, in any of the three forms; `Err` is the rule that they break.
-pub(super) fn read(data: &[u8]) -> Result<Timestamp, &'static str> {
+pub(in crate::cdtp) fn read(data: &[u8]) -> Result<Timestamp, &'static str> {
     let (seconds, nanoseconds) = if let Ok(bytes) = data.try_into() {
         (u32::from_be_bytes(bytes).into(), 0)
     } else if let Ok(bytes) = data.try_into() {

@@ -33,17 +33,21 @@ pub(in crate::cdtp) fn write_value(out: &mut Vec<u8>, value: &Value, encoding: E
         Value::Bool(value) => out.push(0xc2 + u8::from(*value)),
         Value::Int(value) => write_int(out, *value),
         Value::Uint(value) => write_uint(out, *value),
-        Value::Float(value) => {
-            out.push(0xcb);
-            out.extend_from_slice(&value.to_bits().to_be_bytes());
-        }
+        Value::Float(value) => match integral(*value) {
+            Some(value) if encoding == Encoding::Cxx => write_int(out, value),
+            _ => write_float(out, *value),
+        },
         Value::Str(value) => write_str(out, value),
         Value::Bin(value) => write_bin(out, value),
         Value::Time(value) => time::write(out, *value),
         Value::Array(values) => {
             write_array_head(out, values.len());
+            let floats = has_integral_float_first(values);
             for value in values {
-                write_value(out, value, encoding);
+                match value {
+                    Value::Float(value) if floats => write_float(out, *value),
+                    value => write_value(out, value, encoding),
+                }
             }
         }
         Value::Map(tags) => write_tags(out, tags, encoding),
@@ -56,6 +60,30 @@ pub(in crate::cdtp) fn write_value(out: &mut Vec<u8>, value: &Value, encoding: E
             out.extend_from_slice(data);
         }
     }
+}
+
+/// A number of double precision.
+fn write_float(out: &mut Vec<u8>, value: f64) {
+    out.push(0xcb);
+    out.extend_from_slice(&value.to_bits().to_be_bytes());
+}
+
+/// The integer that a float is, if it is one that C++ holds; C++ writes such a float as an integer.
+///
+/// From 2⁶³ on C++ writes integers that its own receivers cannot hold; such a float stays a float (*ours*).
+fn integral(value: f64) -> Option<i64> {
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    let holds = (-BEYOND..BEYOND).contains(&value) && value.trunc() == value;
+    holds.then_some(value as i64)
+}
+
+/// Whether the first of an array would be written as an integer by C++, and another stay a float.
+///
+/// A C++ receiver takes the first for the kind of all, and fails on such an array; so all stay floats (*ours*).
+fn has_integral_float_first(values: &[Value]) -> bool {
+    let stays = |value: &Value| matches!(value, Value::Float(value) if integral(*value).is_none());
+    matches!(values.first(), Some(Value::Float(first)) if integral(*first).is_some())
+        && values.iter().any(stays)
 }
 
 /// An integer, in an unsigned form unless it is negative.
