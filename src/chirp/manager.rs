@@ -243,6 +243,12 @@ struct Inner {
     stopping: bool,
 }
 
+impl Inner {
+    fn publish(&mut self, events: &[ChirpEvent]) {
+        self.shell.events_lost += self.listeners.publish(events);
+    }
+}
+
 /// What the state cannot count.
 #[derive(Clone, Copy, Default)]
 struct ShellCounts {
@@ -296,8 +302,9 @@ impl Running {
                 if inner.stopping {
                     break;
                 }
+                let before = events.len();
                 inner.state.due(Instant::now(), &mut beacons, &mut events);
-                inner.shell.events_lost += inner.listeners.publish(&events);
+                inner.publish(&events[before..]);
                 inner.state.next_deadline()
             };
             self.send(&mut beacons);
@@ -333,6 +340,7 @@ impl Running {
         let mut buffer = [0; Beacon::LEN + 22];
         let inner = &mut *self.shared.inner.lock();
         let now = Instant::now();
+        let mut result = Ok(());
         for _ in 0..BATCH {
             match self.sockets.receive(&mut buffer) {
                 Ok((length, source)) => {
@@ -340,10 +348,15 @@ impl Running {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
             }
         }
-        Ok(())
+        // Under the same lock, so that a subscriber sees each service once: as known, or as an event.
+        inner.publish(events);
+        result
     }
 
     fn send(&mut self, beacons: &mut Vec<Beacon>) {
