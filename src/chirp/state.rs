@@ -176,11 +176,10 @@ impl ChirpState {
 
     fn requested(&mut self, now: Instant, service: ServiceId) {
         self.counts.requests += 1;
-        // A fraction of the delay in steps of 2^-32.
-        let fraction = f64::from(self.random.next_u32()) / f64::from(u32::MAX);
-        let at = now
-            .checked_add(self.reply_delay.mul_f64(fraction))
-            .unwrap_or(now);
+        // A fraction of the delay in steps of 2^-32; 94 and 32 bits fit into 128.
+        let nanos = (self.reply_delay.as_nanos() * u128::from(self.random.next_u32())) >> 32;
+        let delay = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        let at = now.checked_add(delay).unwrap_or(now);
         if self.offers.answer(service, at) == Some(false) {
             self.counts.merged_requests += 1;
         }
