@@ -58,7 +58,7 @@ pub use response::{
     CommandResponse, Response, encode_command_result, encode_reply, encode_unusable_reply,
 };
 pub use service::{
-    CommandRequestDelegate, NONCE_REUSED, NOT_PERMITTED, Overflow, PendingInfo, Publisher,
-    RpcOptions, RpcService, Stats, Tap,
+    Announcement, CommandRequestDelegate, NONCE_REUSED, NOT_PERMITTED, Overflow, PendingInfo,
+    Publisher, RpcOptions, RpcService, Stats, Tap,
 };
 pub use topic::{Topic, UnknownTopic};

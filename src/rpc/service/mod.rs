@@ -7,6 +7,7 @@
 //! ```
 
 mod admission;
+mod announcement;
 mod batch;
 mod binding;
 mod delegate;
@@ -23,6 +24,7 @@ mod running;
 mod stats;
 mod tap;
 
+pub use announcement::Announcement;
 pub use delegate::CommandRequestDelegate;
 pub use dispatcher::{NONCE_REUSED, NOT_PERMITTED};
 pub use options::{Overflow, RpcOptions};

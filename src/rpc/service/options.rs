@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::rpc::service::announcement::Announcement;
 use crate::rpc::{ApiCommand, Dialect};
 
 /// How a service is named, where it listens, how much it holds, and who may talk to it.
@@ -74,6 +75,9 @@ pub struct RpcOptions {
     pub keys: Option<PathBuf>,
     /// Commands that want the role admin, where the service has keys. The default, none, lets an operator run every command.
     pub admin_commands: Vec<ApiCommand>,
+    /// Announces the service by multicast while it runs. `None`, the default, does not. A failure is logged and counted
+    /// ([`Stats::announce_failures`](crate::rpc::Stats::announce_failures)) and no error of the start.
+    pub announce: Option<Announcement>,
 }
 
 /// What becomes of a message that finds the publishing queue full.
@@ -117,6 +121,7 @@ impl Default for RpcOptions {
             once_window: Duration::from_secs(60),
             keys: None,
             admin_commands: Vec::new(),
+            announce: None,
         }
     }
 }
@@ -278,6 +283,13 @@ impl RpcOptions {
     #[must_use]
     pub fn admin_commands(mut self, commands: impl IntoIterator<Item = ApiCommand>) -> Self {
         self.admin_commands = commands.into_iter().collect();
+        self
+    }
+
+    /// Sets [`announce`](Self::announce): clients find the service without an address.
+    #[must_use]
+    pub fn announce(mut self, announcement: Announcement) -> Self {
+        self.announce = Some(announcement);
         self
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Instant;
 
+use crate::chirp::ChirpManager;
 use crate::rpc::RpcError;
 use crate::rpc::answer::RequestLimits;
 use crate::rpc::service::admission::Admission;
@@ -48,6 +49,7 @@ pub(crate) struct Bound {
 /// What is joined and closed at the stop; in the order in which it is dropped.
 #[derive(Debug)]
 pub(crate) struct Running {
+    announcer: Option<ChirpManager>,
     publisher: JoinHandle<()>,
     dispatcher: JoinHandle<()>,
     stopping: Arc<AtomicBool>,
@@ -112,7 +114,12 @@ impl Running {
                 return Err(error);
             }
         };
+        // Last: whoever finds the service may connect.
+        let announcer = options.announce.as_ref().and_then(|announcement| {
+            announcement.open(&options.identifier, &subscriber, &command, &shared.meters)
+        });
         let running = Self {
+            announcer,
             publisher,
             dispatcher,
             stopping,
@@ -130,6 +137,8 @@ impl Running {
 
     /// Ends both threads: no more commands, then what is queued within the linger, then the context.
     pub(crate) fn close(self, shared: &Shared) {
+        // Nobody is to find what is about to go.
+        drop(self.announcer);
         self.stopping.store(true, Ordering::Release);
         self.dispatcher_waker.wake();
         join(self.dispatcher);

@@ -44,6 +44,8 @@ pub struct Stats {
     pub pending: usize,
     /// Commands that could not become pending because [`RpcOptions::max_pending`](crate::rpc::RpcOptions::max_pending) were.
     pub refused_pending: u64,
+    /// Interfaces at which the service could not be announced, or 1 where it could not be at all; 0 where it need not be.
+    pub announce_failures: u64,
     /// How long the delegate has been in its current call; zero when it is idle.
     pub delegate_busy: Duration,
 }
@@ -66,6 +68,7 @@ pub(crate) struct Meters {
     conflicts: AtomicU64,
     exceptions: AtomicU64,
     refused_handshakes: AtomicU64,
+    announce_failures: AtomicU64,
 }
 
 impl Meters {
@@ -85,6 +88,7 @@ impl Meters {
             conflicts: AtomicU64::new(0),
             exceptions: AtomicU64::new(0),
             refused_handshakes: AtomicU64::new(0),
+            announce_failures: AtomicU64::new(0),
         }
     }
 
@@ -134,6 +138,11 @@ impl Meters {
         self.refused_handshakes.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn announce_failed(&self, interfaces: u64) {
+        self.announce_failures
+            .fetch_add(interfaces, Ordering::Relaxed);
+    }
+
     /// Marks the delegate busy until the guard is dropped.
     pub(crate) fn busy(&self) -> Busy<'_> {
         let since = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX - 1);
@@ -166,6 +175,7 @@ impl Meters {
             conflicts: read(&self.conflicts),
             exceptions: read(&self.exceptions),
             refused_handshakes: read(&self.refused_handshakes),
+            announce_failures: read(&self.announce_failures),
             delegate_busy: self.delegate_busy(now),
             ..Stats::default()
         }
