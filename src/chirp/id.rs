@@ -17,7 +17,7 @@ use md5::{Digest, Md5};
 /// assert_eq!(host.to_string(), "70fa57b9-33da-568f-d97b-0694fc854309");
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ChirpId([u8; ChirpId::LEN]);
+pub struct ChirpId([u8; Self::LEN]);
 
 impl ChirpId {
     /// Length on the wire, in bytes.
