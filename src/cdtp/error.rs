@@ -1,10 +1,11 @@
 //! The error of the data plane.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::wire::DecodeError;
-use crate::zsocket::ZsocketError;
+use crate::zsocket::{Endpoint, ZsocketError};
 
 /// What went wrong on the data plane.
 ///
@@ -54,6 +55,59 @@ pub enum CdtpError {
         /// Nanoseconds after them.
         nanoseconds: u32,
     },
+    /// A message could not be handed to a receiver in time.
+    #[error("no receiver took the {what} message within {}", seconds(*after))]
+    SendTimeout {
+        /// BOR, DATA or EOR.
+        what: &'static str,
+        /// The time-out.
+        after: Duration,
+    },
+    /// Data could not be sent.
+    #[error("data cannot be sent any more")]
+    Sending(#[source] Arc<ZsocketError>),
+    /// The queue of records to send is full.
+    #[error("the queue of {record_limit} records and {byte_limit} bytes is full")]
+    QueueFull {
+        /// Limit of the queue in records.
+        record_limit: usize,
+        /// Limit of the queue in bytes.
+        byte_limit: usize,
+    },
+    /// A block is too large for the wire.
+    #[error("a block of {bytes} bytes is over the limit of {limit}")]
+    BlockTooLarge {
+        /// Size of the block.
+        bytes: usize,
+        /// The largest size, in bytes.
+        limit: usize,
+    },
+    /// A name that no run may have.
+    #[error("`{run_id}` is no name of a run: letters, digits, `_` and `-`")]
+    RunId {
+        /// The name, cut where it is long.
+        run_id: String,
+    },
+    /// Records are taken between the start and the stop of sending only.
+    #[error("the transmitter is not sending")]
+    NotSending,
+    /// A run is under way.
+    #[error("the transmitter is sending already")]
+    AlreadySending,
+    /// The failure callback runs on the thread that would have to do it.
+    #[error("the failure callback cannot send through the transmitter that calls it")]
+    WrongThread,
+    /// It was closed, and is never opened again.
+    #[error("the transmitter is closed")]
+    Closed,
+    /// An address off the loopback is bound on request only.
+    #[error(
+        "{endpoint} can be reached from other machines, where anybody could take the data; allow it with `insecure`"
+    )]
+    Exposed {
+        /// The endpoint that was to be bound.
+        endpoint: Endpoint,
+    },
     /// A socket refused; the text names the endpoint and the reason.
     #[error(transparent)]
     Socket(#[from] ZsocketError),
@@ -91,4 +145,60 @@ pub enum CdtpError {
         /// The text, cut where it is long.
         text: String,
     },
+}
+
+impl CdtpError {
+    /// Whether no receiver took a message in time, or an end of run did not come in time.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::SendTimeout { .. } | Self::EorTimeout { .. })
+    }
+
+    /// Whether there was no room in a queue, so that trying again later may work.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::QueueFull { .. })
+    }
+
+    /// Whether the transmitter or receiver is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed | Self::ReceiverStopped)
+    }
+
+    /// Whether the rules of who may connect stand in the way.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Exposed { .. })
+    }
+
+    /// Whether no port could be bound, or no connection made.
+    #[must_use]
+    pub fn is_connection(&self) -> bool {
+        matches!(self, Self::Socket(_))
+    }
+
+    /// Whether bytes that came, or values to send, are not what they should be.
+    #[must_use]
+    pub fn is_bad_data(&self) -> bool {
+        matches!(
+            self,
+            Self::Decode(_)
+                | Self::CxxTag { .. }
+                | Self::Serialize(_)
+                | Self::NotTags(_)
+                | Self::Data(_)
+                | Self::Time { .. }
+                | Self::BlockTooLarge { .. }
+        )
+    }
+}
+
+/// A duration in whole seconds where it has no others.
+fn seconds(duration: Duration) -> String {
+    if duration.subsec_nanos() == 0 {
+        format!("{} s", duration.as_secs())
+    } else {
+        format!("{} s", duration.as_secs_f64())
+    }
 }

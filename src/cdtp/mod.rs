@@ -33,6 +33,7 @@
 //! | `run` | the condition of a run, its metadata, the state of a transmitter |
 //! | `name` | the name of a sender |
 //! | `receiver` | the receiving end: runs of many senders |
+//! | `transmitter` | the sending end |
 //! | `error` | what can go wrong |
 
 mod bridge;
@@ -48,6 +49,7 @@ mod record;
 mod run;
 mod tags;
 mod timestamp;
+mod transmitter;
 mod value;
 mod view;
 
@@ -65,5 +67,9 @@ pub use record::{DataRecord, MessageHead, encode_bor, encode_eor, encode_message
 pub use run::{RunCondition, RunMetadata, TransmitterState, TransmitterStateSeq};
 pub use tags::Tags;
 pub use timestamp::Timestamp;
+pub use transmitter::{
+    DataTransmitter, FailureCallback, RefusedRecord, Run, RunStart, RunSummary, TransmitterOptions,
+    TransmitterStats,
+};
 pub use value::Value;
 pub use view::{Blocks, RecordView};
