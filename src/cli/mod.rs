@@ -6,6 +6,7 @@
 //! | `exit`, `print` | exit codes, messages, standard output |
 //! | `bench/` | the figures of this machine beside those of raw libzmq |
 //! | `console/` | the remote console: line, completion and state are pure, the shell is thin |
+//! | `discover`, `discovery` | who announces what |
 //! | `complete` | completions and manual pages |
 
 mod args;
@@ -15,6 +16,8 @@ mod complete;
 mod config;
 mod console;
 mod data;
+mod discover;
+mod discovery;
 mod editor;
 mod environment;
 mod exit;
@@ -83,6 +86,9 @@ enum Verb {
     /// Print what the bus publishes
     #[command(after_help = listen::EXAMPLES)]
     Listen(listen::Listen),
+    /// Print which services come and go, as CHIRP announces them
+    #[command(after_help = discover::EXAMPLES)]
+    Discover(discover::Discover),
     /// Make and revoke the keys that a service wants
     #[command(after_help = keys::EXAMPLES)]
     Keys(keys::Keys),
@@ -156,6 +162,7 @@ impl Verb {
             Self::Send(verb) => verb.run(out),
             Self::Listen(verb) => verb.run(out),
             Self::Console(verb) => verb.run(out),
+            Self::Discover(verb) => verb.run(out),
             Self::Keys(verb) => verb.run(out),
             Self::Bench(verb) => verb.run(out),
             Self::Completions(verb) => verb.run(program).map(|()| Exit::Done),
