@@ -33,7 +33,7 @@ pub(crate) struct Bus {
     #[arg(
         long,
         env = "ACQBUS_HOST",
-        default_value = "127.0.0.1",
+        default_value = HOST,
         value_parser = host,
         help_heading = "Bus"
     )]
@@ -42,7 +42,7 @@ pub(crate) struct Bus {
     #[arg(
         long,
         env = "ACQBUS_SUBSCRIBER_PORT",
-        default_value_t = 5556,
+        default_value_t = SUBSCRIBER_PORT,
         value_name = "PORT",
         help_heading = "Bus"
     )]
@@ -51,7 +51,7 @@ pub(crate) struct Bus {
     #[arg(
         long,
         env = "ACQBUS_COMMAND_PORT",
-        default_value_t = 5557,
+        default_value_t = COMMAND_PORT,
         value_name = "PORT",
         help_heading = "Bus"
     )]
@@ -60,6 +60,15 @@ pub(crate) struct Bus {
     #[arg(long, env = "ACQBUS_KEY", value_name = "FILE", help_heading = "Bus")]
     pub(crate) key: Option<PathBuf>,
 }
+
+/// The machine of the service, unless told otherwise.
+pub(crate) const HOST: &str = "127.0.0.1";
+
+/// The port of its events, unless told otherwise.
+pub(crate) const SUBSCRIBER_PORT: u16 = 5556;
+
+/// The port of its commands, unless told otherwise.
+pub(crate) const COMMAND_PORT: u16 = 5557;
 
 /// Reads the name or the address of a machine.
 pub(crate) fn host(text: &str) -> Result<String, String> {

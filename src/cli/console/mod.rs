@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! line, complete, help, state   pure: a line becomes an action, a notice becomes something to show
+//! find                          which rig is meant, where nobody says so
 //! session                       does what a line asks
 //! live                          the thread that follows the bus
 //! shell, pipe                   where lines come from: a terminal, or anything else
 //! ```
 
 mod complete;
+mod find;
 mod help;
 mod line;
 mod live;
@@ -21,7 +23,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::args::{self, Bus};
+use crate::cli::args;
+use crate::cli::console::find::Place;
 use crate::cli::console::session::Session;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::input;
@@ -31,7 +34,7 @@ use crate::cli::print::Output;
 #[derive(Debug, Args)]
 pub(crate) struct Console {
     #[command(flatten)]
-    bus: Bus,
+    place: Place,
     /// Do not ask before EMERGENCY_RESUME, starts and stops, and changes of mode
     #[arg(long, env = "ACQBUS_YES", value_parser = clap::builder::FalseyValueParser::new(), hide_env = true)]
     yes: bool,
@@ -50,8 +53,10 @@ impl Console {
                 ),
             );
         }
-        let session = Session::open(self, out)?;
-        if io::stdin().is_terminal() && io::stdout().is_terminal() && !out.is_json() {
+        let interactive = io::stdin().is_terminal() && io::stdout().is_terminal() && !out.is_json();
+        let bus = self.place.bus(out, interactive)?;
+        let session = Session::open(self, bus, out)?;
+        if interactive {
             shell::run(session)
         } else {
             pipe::run(session)
@@ -66,4 +71,6 @@ Examples:
   printf 'GET_STATUS\\nUSER_DEFINED 1 seconds=0.2\\n' | acqbus console
 
 In the console: a command by its name, the start of it, or its number, and data as JSON or member=value;
-Tab completes, `help` explains. Piped input runs line by line; the exit code is that of the worst line.";
+Tab completes, `help` explains. Without an address the console looks for rigs that announce themselves
+in the group: it takes the only one, lets you choose among several, or else tries the default address.
+Piped input runs line by line; the exit code is that of the worst line.";

@@ -48,12 +48,12 @@ pub(crate) enum Flow {
 
 impl Session {
     /// Makes the client; the service may come later.
-    pub(crate) fn open(console: &Console, out: Output) -> Result<Self, Failure> {
+    pub(crate) fn open(console: &Console, bus: Bus, out: Output) -> Result<Self, Failure> {
         let stop = Stop::on_ctrl_c()?;
         let timeout = console.timeout.unwrap_or(REPLY_TIMEOUT);
         Ok(Self {
-            bus: console.bus.clone(),
-            client: bus::client(&console.bus, timeout, 0)?,
+            client: bus::client(&bus, timeout, 0)?,
+            bus,
             state: Arc::default(),
             stop,
             out,
