@@ -15,13 +15,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 use crate::cli::args;
+use crate::cli::discovery;
 use crate::cli::editor::{Editor, Screen, Terminal, Typed};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::input;
 use crate::cli::print::{Colour, Output, harmless, note};
 use crate::cli::signal::Stop;
 use crate::cli::simulate::prompt::Action;
-use crate::rpc::{RpcError, RpcOptions};
+use crate::rpc::{Announcement, RpcError, RpcOptions};
 use crate::simulator::{
     Observation, Script, SimulatedVersion, Simulator, SimulatorError, SimulatorOptions,
 };
@@ -68,6 +69,19 @@ pub(crate) struct Simulate {
     /// Folder of keys (`acqbus keys new`); only their owners are let in
     #[arg(long, env = "ACQBUS_KEYS", value_name = "DIR", help_heading = "Bus")]
     keys: Option<PathBuf>,
+    /// Group to be announced in, so that consoles need no address
+    #[arg(
+        long,
+        env = "ACQBUS_GROUP",
+        default_value = discovery::GROUP,
+        value_name = "NAME",
+        value_parser = NonEmptyStringValueParser::new(),
+        help_heading = "Discovery"
+    )]
+    group: String,
+    /// Do not announce the rig
+    #[arg(long, help_heading = "Discovery")]
+    no_announce: bool,
     /// Name of the rig in its heartbeats
     #[arg(
         long,
@@ -152,6 +166,9 @@ impl Simulate {
         if let Some(folder) = &self.keys {
             rpc = rpc.keys(folder);
         }
+        if !self.no_announce {
+            rpc = rpc.announce(Announcement::default().group(&self.group));
+        }
         let mut options = SimulatorOptions::default()
             .rpc(rpc)
             .version(self.version)
@@ -184,6 +201,7 @@ impl Simulate {
                 "subscriberPort": rig.subscriber_port(),
                 "commandPort": rig.command_port(),
                 "identifier": self.identifier,
+                "group": (!self.no_announce).then_some(&self.group),
                 "version": self.version.as_str(),
                 "seed": self.seed,
             }));
