@@ -139,7 +139,7 @@ impl fmt::Debug for WakeReceiver {
 /// What a [`wait`] ended with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ready {
-    sockets: u64,
+    sockets: [u64; WORDS],
     woken: bool,
 }
 
@@ -147,13 +147,13 @@ impl Ready {
     /// Whether the socket at this place of the list has something to receive, or takes what was to be sent.
     #[must_use]
     pub fn socket(&self, index: usize) -> bool {
-        index < MAX_SOCKETS && self.sockets & (1 << index) != 0
+        index < MAX_SOCKETS && self.sockets[index / 64] & (1 << (index % 64)) != 0
     }
 
     /// Whether any socket has something to receive.
     #[must_use]
     pub fn any_socket(&self) -> bool {
-        self.sockets != 0
+        self.sockets != [0; WORDS]
     }
 
     /// Whether the waker was used; call [`WakeReceiver::drain`] then.
@@ -167,6 +167,10 @@ impl Ready {
     pub fn timed_out(&self) -> bool {
         !self.any_socket() && !self.woken
     }
+
+    fn mark(&mut self, index: usize) {
+        self.sockets[index / 64] |= 1 << (index % 64);
+    }
 }
 
 /// Blocks until a socket has something to receive, the waker is used, or the deadline has come.
@@ -177,7 +181,7 @@ impl Ready {
 ///
 /// # Errors
 /// [`ZsocketError::Terminated`] once the context is shut down; [`ZsocketError::Unsupported`] for
-/// more than 64 sockets.
+/// more than 1024 sockets.
 pub fn wait(
     sockets: &[&Socket],
     wake: Option<&WakeReceiver>,
@@ -185,14 +189,14 @@ pub fn wait(
 ) -> Result<Ready, ZsocketError> {
     if sockets.len() > MAX_SOCKETS {
         return Err(ZsocketError::Unsupported {
-            operation: "waiting for more than 64 sockets",
+            operation: "waiting for more than 1024 sockets",
         });
     }
     let mut ready = Ready::default();
     for (index, socket) in sockets.iter().enumerate() {
         // What a socket has received does not show on its descriptor any more.
         if !socket.is_drained() && socket.readable()? {
-            ready.sockets |= 1 << index;
+            ready.mark(index);
         }
     }
     if ready.any_socket() {
@@ -230,10 +234,10 @@ pub fn wait_to_send(
 ) -> Result<Ready, ZsocketError> {
     // Asked before every block: the descriptor shows a change only, and not twice.
     if socket.writable()? {
-        return Ok(Ready {
-            sockets: 1,
-            woken: wake.is_pending(),
-        });
+        let mut ready = Ready::default();
+        ready.mark(0);
+        ready.woken = wake.is_pending();
+        return Ok(ready);
     }
     let mut items = [
         PollFd::from_borrowed_fd(socket.descriptor()?, PollFlags::IN),
@@ -280,7 +284,7 @@ fn block(
             }
             match sockets.get(index) {
                 // It may have been something else than a message, as a peer that came or went.
-                Some(socket) if wanted(socket)? => ready.sockets |= 1 << index,
+                Some(socket) if wanted(socket)? => ready.mark(index),
                 Some(_) => {}
                 None => ready.woken = true,
             }
@@ -296,7 +300,9 @@ struct Shared {
     sender: OwnedFd,
 }
 
-const MAX_SOCKETS: usize = 64;
+/// As many as a context has.
+const MAX_SOCKETS: usize = 64 * WORDS;
+const WORDS: usize = 16;
 const INLINE_ITEMS: usize = 4;
 
 /// The longest wait of one system call; a longer one goes on with another.
