@@ -52,8 +52,8 @@ struct Peer {
 
 /// A sender that was removed and may still have something to say.
 struct Leaving {
-    /// It has, until it is silent up to here.
-    silent_until: Instant,
+    /// It has, until it is silent up to here; `None` is beyond the clock.
+    silent_until: Option<Instant>,
     /// It is closed then in any case.
     end: Option<Instant>,
 }
@@ -113,8 +113,8 @@ impl Receiving {
                     let now = Instant::now();
                     if let Some(peer) = peers.iter_mut().find(|peer| peer.id == id) {
                         peer.leaving = Some(Leaving {
-                            silent_until: now + self.times.remove_grace,
-                            end: self.times.stop.drain.map(|drain| now + drain),
+                            silent_until: now.checked_add(self.times.remove_grace),
+                            end: (self.times.stop.drain).and_then(|drain| now.checked_add(drain)),
                         });
                     }
                 }
@@ -130,7 +130,7 @@ impl Receiving {
             if self.read_some(peer, events)? {
                 quiet = false;
                 if let Some(leaving) = &mut peer.leaving {
-                    leaving.silent_until = Instant::now() + self.times.remove_grace;
+                    leaving.silent_until = Instant::now().checked_add(self.times.remove_grace);
                 }
             }
         }
@@ -181,8 +181,10 @@ impl Receiving {
             let Some(leaving) = &peer.leaving else {
                 return true;
             };
-            let silent = leaving.silent_until <= now || !self.has_open_run_of(peer.id);
-            if !(silent && !peer.has_more()) && leaving.end.is_none_or(|end| now < end) {
+            let is_past = |moment: Option<Instant>| moment.is_some_and(|moment| moment <= now);
+            let silent = is_past(leaving.silent_until) || !self.has_open_run_of(peer.id);
+            let read = silent && !peer.has_more();
+            if !read && !is_past(leaving.end) {
                 return true;
             }
             // It may have been added again meanwhile, and then stays.
@@ -233,15 +235,12 @@ impl From<ZsocketError> for Ended {
 }
 
 fn earliest(peers: &[Peer], stopping: Stopping) -> Option<Instant> {
-    let leaving = peers.iter().filter_map(|peer| {
-        let leaving = peer.leaving.as_ref()?;
-        Some(
-            leaving
-                .end
-                .map_or(leaving.silent_until, |end| end.min(leaving.silent_until)),
-        )
-    });
-    leaving.chain(stopping.deadline()).min()
+    let leaving = peers.iter().filter_map(|peer| peer.leaving.as_ref());
+    leaving
+        .flat_map(|leaving| [leaving.silent_until, leaving.end])
+        .chain([stopping.deadline()])
+        .flatten()
+        .min()
 }
 
 /// Messages of one socket before the next one has its turn.

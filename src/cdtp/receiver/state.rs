@@ -50,7 +50,7 @@ pub struct PeerId(pub u64);
 /// assert!(matches!(&events[1], RunEvent::Record(record) if record.sequence() == 2));
 /// # Ok::<(), acqbus::cdtp::CdtpError>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ReceiverState {
     senders: Vec<Sender>,
     /// By the name as a sender spells it at present.
@@ -64,7 +64,7 @@ pub struct ReceiverState {
     stats: ReceiverStats,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Sender {
     name: SenderName,
     state: TransmitterState,
@@ -73,7 +73,7 @@ struct Sender {
 }
 
 /// The run of a sender that is open, or its last one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Run {
     numbers: SeenNumbers,
     records: u64,
