@@ -53,6 +53,15 @@ impl Sender {
         DiscoveredService::new(host, ServiceId::Data, [127, 0, 0, 1].into(), port)
     }
 
+    /// Waits until libzmq has seen that the receiver is gone; before, it would still give it messages.
+    fn wait_until_alone(&self) {
+        let until = Instant::now() + DEADLINE;
+        while self.socket.writable().unwrap() {
+            assert!(Instant::now() < until, "the receiver is still there");
+            thread::yield_now();
+        }
+    }
+
     fn send(&self, bytes: Vec<u8>) {
         self.socket.send(Frame::from(bytes), false).unwrap();
     }
@@ -112,6 +121,7 @@ fn a_run_arrives_whole_and_in_order_by_handler_and_by_iterator() {
     send_run(&sender);
     let by_handler: Vec<_> = take_run(|| events.recv_timeout(DEADLINE).unwrap());
     drop(receiver);
+    sender.wait_until_alone();
 
     let (receiver, mut events) = start(quick());
     receiver.add_endpoint(&sender.endpoint).unwrap();
@@ -260,6 +270,7 @@ fn a_receiver_restarted_in_a_run_tells_that_it_has_no_begin() {
     assert!(is_bor(&next(&mut events)));
     drop(receiver);
     assert!(matches!(events.recv_timeout(DEADLINE), Err(NoEvent::Ended)));
+    sender.wait_until_alone();
 
     let (receiver, mut events) = start(quick());
     receiver.add_sender(&sender.service()).unwrap();

@@ -6,6 +6,8 @@
 
 #[path = "vectors_constellation/messages.rs"]
 mod messages;
+#[path = "vectors_constellation/receiver.rs"]
+mod receiver;
 #[path = "vectors_constellation/typed.rs"]
 mod typed;
 
@@ -31,12 +33,19 @@ pub(crate) enum Difference {
     CxxFloats,
     /// A time that C++ cannot count in 64 bits of nanoseconds stays what it is; C++ writes another.
     CxxTimes,
+    /// A receiver goes on after a message that ends the peer, and takes a second BOR as a new run.
+    GoesOn,
+    /// Missing numbers are counted by what was seen; the peer's sum goes wrong by each number that comes twice or is 0.
+    CountsByNumber,
+    /// A listed name is the sender of that name whatever the case; the peer has two states then.
+    CaseOfNames,
 }
 
 /// The files and what runs them; a file gives its cases to the report.
 const FILES: &[(&str, Run)] = &[
     ("cdtp2_valid.json", messages::run_valid),
     ("cdtp2_invalid.json", messages::run_invalid),
+    ("cdtp2_receiver.json", receiver::run_receiver),
 ];
 
 pub(crate) type Run = fn(&Value, &mut Report);

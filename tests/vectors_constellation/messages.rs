@@ -243,6 +243,6 @@ fn is_cxx_time(value: &Value) -> bool {
     value.as_time().is_some_and(|time| far(time.seconds()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
