@@ -26,7 +26,7 @@ fn main() -> Result<(), CdtpError> {
                     "{} has ended: {}, {:?}",
                     eor.sender, eor.condition, eor.counts
                 );
-                open -= 1;
+                open = open.saturating_sub(1);
             }
             RunEvent::Substitute(eor) => println!("{} broke off: {}", eor.sender, eor.condition),
             RunEvent::Fault(fault) => println!("a message was dropped: {}", fault.kind),

@@ -316,7 +316,7 @@ impl ReceiverState {
         let counts = sender.run.counts(announced.last());
         let mut flags = self.flags(&counts);
         if announced.differs(highest) {
-            flags = flags | RunCondition::INCOMPLETE;
+            flags |= RunCondition::INCOMPLETE;
         }
         self.stats.end_run(&counts);
         events.push(RunEvent::Eor(Box::new(Eor {
