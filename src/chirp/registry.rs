@@ -19,8 +19,9 @@ pub(super) struct Registry {
 struct Known {
     address: Ipv4Addr,
     port: u16,
-    heard: Instant,
-    /// How often its host was asked since then.
+    /// When its host is asked for a sign of life, or it is dead if that was done often enough; `None` for never.
+    step: Option<Instant>,
+    /// How often its host was asked since it was heard.
     asked: u32,
 }
 
@@ -53,7 +54,7 @@ impl Registry {
         let new = Known {
             address: service.address,
             port: service.port,
-            heard: now,
+            step: self.first_step(now),
             asked: 0,
         };
         if let Some(known) = self.known.get_mut(&key) {
@@ -66,8 +67,7 @@ impl Registry {
             }
             // A host that is heard from elsewhere only has moved: its first address is to grow old.
             if known.address == service.address {
-                known.heard = now;
-                known.asked = 0;
+                *known = new;
             }
             return Offered::Known;
         }
@@ -98,7 +98,7 @@ impl Registry {
         };
         let mut ask = Vec::new();
         self.known.retain(|key, known| {
-            if now < known.next_step(ageing) {
+            if known.step.is_none_or(|step| now < step) {
                 return true;
             }
             if known.asked == QUESTIONS {
@@ -106,6 +106,8 @@ impl Registry {
                 return false;
             }
             known.asked += 1;
+            // From now, so that a thread that comes late leaves time for the answer all the same.
+            known.step = now.checked_add(ageing / STEPS);
             if !ask.contains(&key.0) {
                 ask.push(key.0);
             }
@@ -116,11 +118,8 @@ impl Registry {
 
     /// When [`age`](Self::age) has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let ageing = self.ageing?;
-        self.known
-            .values()
-            .map(|known| known.next_step(ageing))
-            .min()
+        self.ageing?;
+        self.known.values().filter_map(|known| known.step).min()
     }
 
     /// In the order of service and host.
@@ -131,31 +130,27 @@ impl Registry {
     pub(super) fn len(&self) -> usize {
         self.known.len()
     }
+
+    /// Asked at two, three and four fifths of the time, dead at the end of it. Beyond the end of the clock is never.
+    fn first_step(&self, heard: Instant) -> Option<Instant> {
+        heard.checked_add(self.ageing? / STEPS * 2)
+    }
 }
 
 impl Known {
     fn describe(&self, (service, host): (ServiceId, ChirpId)) -> DiscoveredService {
         DiscoveredService::new(host, service, self.address, self.port)
     }
-
-    /// Asked at two, three and four fifths of the time, dead at the end of it.
-    fn next_step(&self, ageing: Duration) -> Instant {
-        let fifths = self.asked + 2;
-        let wait = ageing
-            .checked_mul(fifths)
-            .map_or(ageing, |product| product / (QUESTIONS + 2));
-        // Beyond the end of the clock is as good as never.
-        self.heard.checked_add(wait).unwrap_or(self.heard + FOREVER)
-    }
 }
 
 /// How often a silent host is asked before its service is declared dead: a datagram may be lost.
 const QUESTIONS: u32 = 3;
 
+/// Into how many parts the time of ageing is cut: two before the first question, one behind each.
+const STEPS: u32 = QUESTIONS + 2;
+
 /// Hosts wait up to 200 ms before they answer, and the last question comes at four fifths.
 const SHORTEST_AGEING: Duration = Duration::from_secs(1);
-
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 #[cfg(test)]
 mod tests {
@@ -225,6 +220,21 @@ mod tests {
     }
 
     #[test]
+    fn thread_that_comes_late_still_waits_for_the_answer() {
+        let mut registry = Registry::new(10, Some(Duration::from_secs(10)));
+        let start = Instant::now();
+        registry.offer(start, data(HERE, 1));
+        let late = start + Duration::from_secs(60);
+        let mut events = Vec::new();
+        assert_eq!(registry.age(late, &mut events), [ServiceId::Data]);
+        assert_eq!(
+            registry.next_deadline(),
+            Some(late + Duration::from_secs(2))
+        );
+        assert_eq!(events, []);
+    }
+
+    #[test]
     fn sign_of_life_starts_the_age_anew_but_not_from_elsewhere() {
         let mut registry = Registry::new(10, Some(Duration::from_secs(10)));
         let start = Instant::now();
@@ -234,7 +244,7 @@ mod tests {
         registry.offer(later, data(THERE, 1));
         assert_eq!(
             registry.next_deadline(),
-            Some(start + Duration::from_secs(6))
+            Some(start + Duration::from_secs(7))
         );
         registry.offer(later, data(HERE, 1));
         assert_eq!(
