@@ -4,6 +4,8 @@
 //! absent there. Every case of every file found is run. `chp.json`, `cscp.json` and `cmdp.json` are no wires of ours: they hold
 //! heartbeats, commands and logs of satellites.
 
+#[path = "vectors_constellation/discovery.rs"]
+mod discovery;
 #[path = "vectors_constellation/messages.rs"]
 mod messages;
 #[path = "vectors_constellation/receiver.rs"]
@@ -39,6 +41,10 @@ pub(crate) enum Difference {
     CountsByNumber,
     /// A listed name is the sender of that name whatever the case; the peer has two states then.
     CaseOfNames,
+    /// A beacon of kind 0 or for service 0 is refused, as C++ does; Python takes it, and it means nothing.
+    BeaconForNothing,
+    /// Capitals beyond ASCII are folded before a name is hashed, as in Python; C++ leaves them.
+    CxxNames,
 }
 
 /// The files and what runs them; a file gives its cases to the report.
@@ -46,6 +52,8 @@ const FILES: &[(&str, Run)] = &[
     ("cdtp2_valid.json", messages::run_valid),
     ("cdtp2_invalid.json", messages::run_invalid),
     ("cdtp2_receiver.json", receiver::run_receiver),
+    ("chirp.json", discovery::run_beacons),
+    ("names.json", discovery::run_names),
 ];
 
 pub(crate) type Run = fn(&Value, &mut Report);
