@@ -1,7 +1,7 @@
 """Runs the interop programs of this folder, each in the environments that it needs, and weighs what they say.
 
 A failed check fails; so does a difference whose id is not in docs/compatibility.md, and, when all checks run, an id of kind
-"wire" there that no check met. The last line is `N passed, N failed`.
+"wire" or "behaviour" there that no check met. The last line is `N passed, N failed`.
 """
 
 import argparse
@@ -13,13 +13,17 @@ import sys
 import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# Program, version. Those that wait most come first, since two run at a time.
+# Program, version of the package. Those that wait most come first, since two run at a time.
 RUNS = [
     ("differential.py", "0.12.0"),
     ("differential.py", "0.9.7"),
+    ("constellation/satellite.py", "1.0.2"),
     ("client.py", "0.9.7"),
+    ("constellation/exchange.py", "1.0.2"),
     ("client.py", "0.12.0"),
+    ("constellation/differential.py", "1.0.2"),
     ("package.py", "0.9.7"),
+    ("constellation/discovery.py", "1.0.2"),
     ("package.py", "0.12.0"),
 ]
 LONGEST = 240
@@ -38,7 +42,7 @@ def end(group):
 def listed_ids(path):
     """Id and kind of each difference of the document."""
     with open(path, encoding="utf-8") as file:
-        rows = re.findall(r"^\| (C\d\d) \| (\w+) \|", file.read(), re.MULTILINE)
+        rows = re.findall(r"^\| ([CD]\d\d) \| (\w+) \|", file.read(), re.MULTILINE)
     if len(dict(rows)) != len(rows):
         sys.exit(f"an id stands twice in {path}")
     return dict(rows)
@@ -46,8 +50,11 @@ def listed_ids(path):
 
 def run(program, version, args):
     """The lines that one program printed; a line of our own if it came to no good end."""
-    python = os.path.join(args.environments, f"v{version}", "bin", "python")
-    command = [python, os.path.join(HERE, program), "--program", args.program, "--peer", args.peer]
+    constellation = program.startswith("constellation/")
+    environment = f"constellation-{version}" if constellation else f"v{version}"
+    python = os.path.join(args.environments, environment, "bin", "python")
+    peer = args.ends if constellation else args.peer
+    command = [python, os.path.join(HERE, program), "--program", args.program, "--peer", peer]
     command += ["--environments", args.environments, "--version", version, args.only]
     # A group of its own, so that its services end with it even when it hangs.
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
@@ -69,6 +76,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--program", required=True)
     parser.add_argument("--peer", required=True)
+    parser.add_argument("--ends", required=True)
     parser.add_argument("--environments", required=True)
     parser.add_argument("--listed", required=True)
     parser.add_argument("only", nargs="?", default="", help="run the checks with this in their name")
@@ -89,7 +97,7 @@ def main():
                 for line in lines:
                     passed += line.startswith("ok ")
                     failed += line.startswith("FAIL ")
-                    ids = re.search(r"\[(C[C\d ]*)\]$", line)
+                    ids = re.search(r"\[([CD][CD\d ]*)\]$", line)
                     if ids and line.startswith("ok "):
                         met.update(ids.group(1).split())
                     print(line, flush=True)
@@ -114,8 +122,8 @@ def main():
 
     judge("every difference is in the list", sorted(met - set(listed)))
     if not args.only and not failed:
-        wire = {number for number, kind in listed.items() if kind == "wire"}
-        judge("every listed difference of the wire was met", sorted(wire - met))
+        seen = {number for number, kind in listed.items() if kind in ("wire", "behaviour")}
+        judge("every listed difference that the other end or ours sees was met", sorted(seen - met))
     print(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed or not passed else 0)
 
