@@ -122,7 +122,70 @@ impl<'a> RecordView<'a> {
     };
 
     /// Reads the record at a place in a frame, and gives the place behind it. Without a budget the tags are not checked.
+    #[inline]
     pub(super) fn parse(
+        frame: &'a [u8],
+        at: usize,
+        budget: Option<&mut Budget>,
+    ) -> Result<(Self, usize), DecodeError> {
+        match Self::parse_usual(frame, at) {
+            Some(usual) => Ok(usual),
+            None => Self::parse_any(frame, at, budget),
+        }
+    }
+
+    /// Reads a record of the usual form, whole or not at all: no tags, one block, every length in its shortest place.
+    ///
+    /// Six million of these a second are what a run is made of, so this looks at each byte once.
+    #[inline]
+    fn parse_usual(frame: &'a [u8], at: usize) -> Option<(Self, usize)> {
+        let rest = frame.get(at..)?;
+        let head: &[u8; USUAL_HEAD] = rest.first_chunk()?;
+        let (sequence, tags_at) = match head[1] {
+            short @ 0..0x80 => (short.into(), 2),
+            0xcc => (head[2].into(), 3),
+            0xcd => (u16::from_be_bytes([head[2], head[3]]).into(), 4),
+            0xce => (
+                u32::from_be_bytes([head[2], head[3], head[4], head[5]]).into(),
+                6,
+            ),
+            0xcf => {
+                let [_, _, a, b, c, d, e, f, g, h, ..] = *head;
+                (u64::from_be_bytes([a, b, c, d, e, f, g, h]), 10)
+            }
+            _ => return None,
+        };
+        if head[0] != 0x93 || head[tags_at] != 0x80 || head[tags_at + 1] != 0x91 {
+            return None;
+        }
+        let blocks_at = tags_at + 2;
+        let (length, width) = match head[blocks_at] {
+            0xc4 => (head[blocks_at + 1].into(), 1),
+            0xc5 => {
+                let length = [head[blocks_at + 1], head[blocks_at + 2]];
+                (u16::from_be_bytes(length).into(), 2)
+            }
+            0xc6 => {
+                let length = head[blocks_at + 1..].first_chunk()?;
+                (u32::from_be_bytes(*length) as usize, 4)
+            }
+            _ => return None,
+        };
+        let end = blocks_at + 1 + width + length;
+        let record = Self {
+            bytes: rest.get(..end)?,
+            offset: at,
+            sequence,
+            tags_at,
+            tag_count: 0,
+            blocks_at,
+            block_count: 1,
+            payload_bytes: length,
+        };
+        Some((record, at + end))
+    }
+
+    fn parse_any(
         frame: &'a [u8],
         at: usize,
         budget: Option<&mut Budget>,
@@ -169,6 +232,9 @@ impl<'a> RecordView<'a> {
         Ok((record, end))
     }
 }
+
+/// Most bytes before the block of a record of the usual form.
+const USUAL_HEAD: usize = 1 + 9 + 1 + 1 + 5;
 
 /// The blocks of a record, as they came.
 #[derive(Debug, Clone)]
