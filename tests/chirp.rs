@@ -83,15 +83,20 @@ fn stop_and_drop_depart_with_every_service() {
 }
 
 #[test]
-fn service_at_another_port_is_dead_and_discovered_anew() {
+fn service_at_another_port_departs_or_is_dead() {
     let net = Net::new();
     let (sender, reader) = (net.start("Camera.a"), net.start("Writer.b"));
     let events = reader.subscribe();
     sender.register(ServiceId::Data, 7).unwrap();
     assert_eq!(port_of_discovered(&events, ServiceId::Data), 7);
     sender.register(ServiceId::Data, 8).unwrap();
-    assert!(matches!(next(&events), ChirpEvent::Died(service) if service.port == 7));
+    assert!(matches!(next(&events), ChirpEvent::Departed(service) if service.port == 7));
     assert_eq!(port_of_discovered(&events, ServiceId::Data), 8);
+    // A peer that was restarted without a word, under the same name.
+    let again = net.start("Camera.a");
+    again.register(ServiceId::Data, 9).unwrap();
+    assert!(matches!(next(&events), ChirpEvent::Died(service) if service.port == 8));
+    assert_eq!(port_of_discovered(&events, ServiceId::Data), 9);
 }
 
 #[test]

@@ -97,7 +97,7 @@ impl ChirpManager {
 
     /// Offers a service from now on, and says so to all: OFFER.
     ///
-    /// A host has one service of each kind; one at another port is replaced.
+    /// A host has one service of each kind; one at another port departs first.
     ///
     /// # Errors
     /// [`ChirpError::NoPort`]; [`ChirpError::Stopped`].

@@ -33,7 +33,6 @@ impl Offers {
         let offer = self.at(service);
         if offer.port != Some(port) {
             offer.port = Some(port);
-            // To whoever knows another port, the OFFER says that it is dead.
             offer.announce = true;
         }
     }
@@ -82,7 +81,12 @@ impl Offers {
                 Some(port) if offer.announce || answer => {
                     offer.announce = false;
                     offer.answer_at = None;
-                    offer.told = Some(port);
+                    // The OFFER alone would do, but C++ peers then forget every service of this host.
+                    if let Some(old) = offer.told.replace(port)
+                        && old != port
+                    {
+                        send(BeaconKind::Depart, service, old);
+                    }
                     send(BeaconKind::Offer, service, port);
                 }
                 Some(_) => {}
@@ -171,11 +175,15 @@ mod tests {
     }
 
     #[test]
-    fn service_that_comes_back_at_once_does_not_depart() {
+    fn other_port_departs_first_and_the_same_not_at_all() {
         let mut offers = Offers::default();
         let now = Instant::now();
         offers.register(ServiceId::Data, 7);
         due(&mut offers, now);
+        offers.unregister(ServiceId::Data);
+        offers.register(ServiceId::Data, 8);
+        let moved = [(BeaconKind::Depart, 7), (BeaconKind::Offer, 8)];
+        assert_eq!(due(&mut offers, now), moved);
         offers.unregister(ServiceId::Data);
         offers.register(ServiceId::Data, 8);
         assert_eq!(due(&mut offers, now), [(BeaconKind::Offer, 8)]);

@@ -68,7 +68,7 @@ impl ChirpState {
         self.local_only = local_only;
     }
 
-    /// Offers a service from now on, in place of one of the same kind at another port.
+    /// Offers a service from now on, in place of one of the same kind at another port, which departs.
     pub fn register(&mut self, service: ServiceId, port: u16) {
         self.offers.register(service, port);
     }
