@@ -18,9 +18,10 @@ pub struct DecodeLimits {
     /// Most records in a message; 0 = no limit. Defaults to 16,777,216: a record takes 4 bytes at least, and no transmitter gathers
     /// as many.
     pub records: usize,
-    /// Arrays and maps within each other, in the tags of a record; 0 = none but the map of the tags itself. Defaults to 512.
+    /// Arrays and maps within each other, in the tags of a record; 0 = none but the map of the tags itself, more than 1024 is 1024.
+    /// Defaults to 512.
     ///
-    /// Python's end takes about 1,000, C++ takes two levels of arrays and any of maps. Each level takes a little of the stack of
+    /// Python's end takes about 1,000; a C++ receiver takes no array in another. Each level takes a little of the stack of
     /// the thread that reads, copies or drops the tags; 512 fit well into the 2 MiB that Rust gives a thread.
     pub depth: usize,
     /// Most values in all the tags of a message; 0 = no limit. Defaults to 4,194,304.
@@ -74,3 +75,6 @@ impl DecodeLimits {
 pub(super) fn or_none(limit: usize) -> usize {
     if limit == 0 { usize::MAX } else { limit }
 }
+
+/// The deepest level that any limit allows.
+pub(super) const DEEPEST: usize = 1024;

@@ -354,3 +354,54 @@ const USUAL_HEAD: usize = 1 + 9 + 1 + 1 + 5;
 
 /// Longest sender that is written.
 const NAME_LIMIT: usize = 0xffff;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_way_writes_what_the_long_way_writes() {
+        for sequence in [
+            0,
+            0x7f,
+            0x80,
+            0xff,
+            0x100,
+            0xffff,
+            1 << 16,
+            u32::MAX.into(),
+            1 << 32,
+            u64::MAX,
+        ] {
+            for length in [0, 1, 0xff, 0x100, 0xffff, 0x1_0000] {
+                let record = DataRecord::new(sequence).with_block(vec![7; length]);
+                for encoding in [Encoding::Compact, Encoding::Cxx] {
+                    let (mut short, mut long) = (b"before".to_vec(), b"before".to_vec());
+                    write_record(&mut short, &record, encoding);
+                    write_any(&mut long, &record, encoding);
+                    assert!(short == long, "{sequence} {length} {encoding:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_is_the_same_before_and_behind() {
+        let head = MessageHead::new("Sputnik.One").unwrap();
+        for count in [0, 1, 15, 16, 0xffff, 0x1_0000, 1 << 24] {
+            let mut out = Vec::new();
+            head.write(MessageKind::Eor, count, &mut out);
+            let mut room = vec![0xee; head.max_len() + 7];
+            let start = head.write_before(MessageKind::Eor, count, &mut room);
+            assert_eq!(room[start..], out);
+            assert_eq!(out.len(), head.len(count));
+            assert!(room[..start].iter().all(|byte| *byte == 0xee) && out.len() <= head.max_len());
+        }
+    }
+
+    #[test]
+    fn a_sender_of_more_than_two_bytes_of_length_is_refused() {
+        assert!(MessageHead::new("a".repeat(0xffff)).is_ok());
+        assert!(MessageHead::new("a".repeat(0x1_0000)).is_err());
+    }
+}

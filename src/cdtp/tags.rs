@@ -26,23 +26,10 @@ use crate::cdtp::value::Value;
 /// let keys: Vec<_> = tags.iter().map(|(key, _)| key).collect();
 /// assert_eq!(keys, ["gain", "channel"]);
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone, PartialEq, Default)]
 pub struct Tags {
     /// Boxed so that a value is small; `None` exactly when there is no key.
     entries: Option<Box<IndexMap<String, Value>>>,
-}
-
-impl PartialEq for Tags {
-    fn eq(&self, other: &Self) -> bool {
-        match (&self.entries, &other.entries) {
-            (Some(one), Some(other)) => one == other,
-            // Emptied ones keep their box.
-            (one, other) => one
-                .as_ref()
-                .or(other.as_ref())
-                .is_none_or(|it| it.is_empty()),
-        }
-    }
 }
 
 impl Tags {

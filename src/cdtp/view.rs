@@ -257,3 +257,78 @@ impl<'a> Iterator for Blocks<'a> {
 }
 
 impl ExactSizeIterator for Blocks<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record in every form of its sequence number and of the length of its block.
+    fn forms() -> Vec<Vec<u8>> {
+        let sequences: [&[u8]; 7] = [
+            &[0x07],
+            &[0xcc, 0x80],
+            &[0xcd, 1, 2],
+            &[0xce, 1, 2, 3, 4],
+            &[0xcf, 1, 2, 3, 4, 5, 6, 7, 8],
+            &[0xd0, 5],
+            &[0xd3, 0, 0, 0, 0, 0, 0, 0, 5],
+        ];
+        let block = [0xaa; 20];
+        let heads: [&[u8]; 3] = [&[0xc4, 20], &[0xc5, 0, 20], &[0xc6, 0, 0, 0, 20]];
+        let mut forms = Vec::new();
+        for sequence in sequences {
+            for head in heads {
+                forms.push([&[0x93], sequence, &[0x80, 0x91], head, &block].concat());
+            }
+        }
+        forms
+    }
+
+    fn budget() -> Budget {
+        Budget::new(&DecodeLimits::default())
+    }
+
+    #[test]
+    fn the_short_way_and_the_long_way_agree() {
+        let mut short = 0;
+        for form in forms() {
+            let frame = [&[0xff; 3], &form[..], &[0xff; 40]].concat();
+            let long = RecordView::parse_any(&frame, 3, Some(&mut budget())).unwrap();
+            assert_eq!(long.1, 3 + form.len());
+            if let Some(usual) = RecordView::parse_usual(&frame, 3) {
+                assert_eq!(usual, long);
+                short += 1;
+            }
+            assert_eq!(RecordView::parse(&frame, 3, None), Ok(long));
+        }
+        assert_eq!(short, 15);
+    }
+
+    #[test]
+    fn a_record_that_is_cut_or_followed_is_refused() {
+        for form in forms() {
+            assert!(RecordView::decode(&form).is_ok());
+            for length in 0..form.len() {
+                assert!(
+                    RecordView::decode(&form[..length]).is_err(),
+                    "{form:?} {length}"
+                );
+            }
+            assert!(RecordView::decode(&[&form[..], &[0]].concat()).is_err());
+        }
+    }
+
+    #[test]
+    fn bytes_that_were_never_checked_give_some_record() {
+        assert_eq!(RecordView::checked_before(b"hello").block_count(), 0);
+        let deep = [
+            &[0x93, 0, 0x81, 0xa1, b'k'],
+            &[0x91; 200_000][..],
+            &[0xc0, 0x90],
+        ]
+        .concat();
+        let record = RecordView::checked_before(&deep);
+        assert_eq!((record.has_tags(), record.tags().len()), (true, 1));
+        assert!(RecordView::decode(&deep).is_err());
+    }
+}

@@ -20,6 +20,11 @@ impl Dice {
 
     /// Writes a frame made from `seed` to `frame`: one to four bytes or pieces changed, added, doubled or cut.
     pub(crate) fn mutate(&mut self, seed: &[u8], frame: &mut Vec<u8>) {
+        self.mutate_with(seed, &PIECES, frame);
+    }
+
+    /// As [`Dice::mutate`], with other pieces to add.
+    pub(crate) fn mutate_with(&mut self, seed: &[u8], pieces: &[&[u8]], frame: &mut Vec<u8>) {
         frame.clear();
         frame.extend_from_slice(seed);
         for _ in 0..=self.below(4) {
@@ -28,7 +33,7 @@ impl Dice {
                 0 => frame.truncate(at),
                 1 => frame.insert(at, self.roll() as u8),
                 2 => {
-                    let piece = PIECES[self.below(PIECES.len())];
+                    let piece = pieces[self.below(pieces.len())];
                     frame.splice(at..at, piece.iter().copied());
                 }
                 3 => {

@@ -1,6 +1,6 @@
 //! MessagePack read without a copy.
 
-use crate::cdtp::limits::{DecodeLimits, or_none};
+use crate::cdtp::limits::{DEEPEST, DecodeLimits, or_none};
 use crate::cdtp::msgpack::time;
 use crate::cdtp::tags::Tags;
 use crate::cdtp::value::Value;
@@ -54,7 +54,7 @@ impl Budget {
     pub(in crate::cdtp) fn new(limits: &DecodeLimits) -> Self {
         let values = or_none(limits.tag_values);
         Self {
-            depth: limits.depth,
+            depth: limits.depth.min(DEEPEST),
             values,
             limit: values,
         }
@@ -211,9 +211,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Makes tags of a map that was checked before.
+    ///
+    /// Of bytes that were not, it makes some tags; within the same bounds of stack and memory.
     pub(in crate::cdtp) fn tags(&mut self) -> Tags {
         match self.token("the tags") {
-            Ok(Token::Map(length)) => self.entries(length),
+            Ok(Token::Map(length)) => self.entries(length, 0),
             _ => Tags::new(),
         }
     }
@@ -261,18 +263,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn entries(&mut self, length: usize) -> Tags {
+    fn entries(&mut self, length: usize, level: usize) -> Tags {
         let mut tags = Tags::new();
         for _ in 0..length {
             let Ok(Token::Str(key) | Token::Bin(key)) = self.token("a key") else {
                 break;
             };
-            tags.insert(String::from_utf8_lossy(key), self.value());
+            tags.insert(String::from_utf8_lossy(key), self.value(level));
         }
         tags
     }
 
-    fn value(&mut self) -> Value {
+    fn value(&mut self, level: usize) -> Value {
         match self.token("a tag").unwrap_or(Token::Nil) {
             Token::Nil => Value::Nil,
             Token::Bool(value) => Value::Bool(value),
@@ -282,13 +284,21 @@ impl<'a> Reader<'a> {
             Token::Str(bytes) => Value::Str(String::from_utf8_lossy(bytes).into_owned()),
             Token::Bin(bytes) => Value::Bin(bytes.to_vec()),
             Token::Ext(code, data) => extension(code, data).unwrap_or(Value::Nil),
-            Token::Array(length) => {
-                let mut values = Vec::with_capacity(length);
-                values.extend((0..length).map(|_| self.value()));
-                Value::Array(values)
-            }
-            Token::Map(length) => Value::Map(self.entries(length)),
+            Token::Array(_) | Token::Map(_) if level >= DEEPEST => Value::Nil,
+            Token::Array(length) => self.values(length, level + 1),
+            Token::Map(length) => Value::Map(self.entries(length, level + 1)),
         }
+    }
+
+    fn values(&mut self, length: usize, level: usize) -> Value {
+        let mut values = Vec::with_capacity(length.min(RESERVED));
+        for _ in 0..length {
+            if self.left() == 0 {
+                break;
+            }
+            values.push(self.value(level));
+        }
+        Value::Array(values)
     }
 
     /// The text of bytes that were taken last.
@@ -384,6 +394,9 @@ impl<'a> Reader<'a> {
         }
     }
 }
+
+/// Values that room is made for before they are read.
+const RESERVED: usize = 1024;
 
 /// The error of a value of another kind.
 #[cold]
