@@ -246,9 +246,10 @@ pub struct Blocks<'a> {
 impl<'a> Iterator for Blocks<'a> {
     type Item = &'a [u8];
 
+    #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         self.left = self.left.checked_sub(1)?;
-        self.reader.bytes("a block").ok()
+        self.reader.usual_bytes()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -177,6 +177,22 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The next value if it is bytes, by a shorter way than [`Reader::bytes`] where their length has one or two bytes.
+    #[inline]
+    pub(in crate::cdtp) fn usual_bytes(&mut self) -> Option<&'a [u8]> {
+        let rest = self.bytes.get(self.at..)?;
+        let (bytes, head) = match *rest {
+            [0xc4, length, ref bytes @ ..] => (bytes.get(..length.into())?, 2),
+            [0xc5, high, low, ref bytes @ ..] => {
+                let length = u16::from_be_bytes([high, low]);
+                (bytes.get(..length.into())?, 3)
+            }
+            _ => return self.bytes("a block").ok(),
+        };
+        self.at += head + bytes.len();
+        Some(bytes)
+    }
+
     /// Passes over a map of tags and checks all of it; gives the number of keys.
     pub(in crate::cdtp) fn check_tags(
         &mut self,
