@@ -69,6 +69,22 @@ fn secure_serves_by_role_and_refuses_a_revoked_key() {
 }
 
 #[test]
+fn run_send_sends_a_whole_run() {
+    let said = run("run_send");
+    assert!(said.contains("Camera.left sends at tcp://"), "{said}");
+    assert!(
+        said.contains("GOOD: 100 records, 30720000 bytes in 100 messages"),
+        "{said}"
+    );
+}
+
+/// Without an address there is nobody to receive from.
+#[test]
+fn run_receive_ends_without_senders() {
+    run("run_receive");
+}
+
+#[test]
 fn every_example_is_run_here() {
     let mut names: Vec<_> = std::fs::read_dir(top().join("examples"))
         .expect("examples/ is there")
@@ -86,7 +102,15 @@ fn every_example_is_run_here() {
     names.sort();
     assert_eq!(
         names,
-        ["client", "embed", "pending_command", "secure", "tap"]
+        [
+            "client",
+            "embed",
+            "pending_command",
+            "run_receive",
+            "run_send",
+            "secure",
+            "tap"
+        ]
     );
 }
 

@@ -10,6 +10,8 @@ mod discovery;
 mod messages;
 #[path = "vectors_constellation/receiver.rs"]
 mod receiver;
+#[path = "vectors_constellation/transmitter.rs"]
+mod transmitter;
 #[path = "vectors_constellation/typed.rs"]
 mod typed;
 
@@ -39,6 +41,8 @@ pub(crate) enum Difference {
     GoesOn,
     /// Missing numbers are counted by what was seen; the peer's sum goes wrong by each number that comes twice or is 0.
     CountsByNumber,
+    /// Records without payload are sent by the timer too.
+    TimerWithoutPayload,
     /// A listed name is the sender of that name whatever the case; the peer has two states then.
     CaseOfNames,
     /// A beacon of kind 0 or for service 0 is refused, as C++ does; Python takes it, and it means nothing.
@@ -54,6 +58,7 @@ const FILES: &[(&str, Run)] = &[
     ("cdtp2_receiver.json", receiver::run_receiver),
     ("chirp.json", discovery::run_beacons),
     ("names.json", discovery::run_names),
+    ("cdtp2_transmitter.json", transmitter::run_transmitter),
 ];
 
 pub(crate) type Run = fn(&Value, &mut Report);
