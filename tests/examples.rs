@@ -78,10 +78,17 @@ fn run_send_sends_a_whole_run() {
     );
 }
 
-/// Without an address there is nobody to receive from.
 #[test]
-fn run_receive_ends_without_senders() {
-    run("run_receive");
+fn run_receive_gets_the_run_of_run_send() {
+    let free = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+    let port = free.local_addr().expect("it is bound").port();
+    drop(free);
+    let sender = thread::spawn(move || run_with("run_send", &[port.to_string()]));
+    let said = run_with("run_receive", &[format!("127.0.0.1:{port}")]);
+    assert!(said.contains("Camera.left begins a run"), "{said}");
+    assert!(said.contains("Camera.left 100: 307200 bytes"), "{said}");
+    assert!(said.contains("Camera.left has ended: GOOD"), "{said}");
+    sender.join().expect("the sender ends well");
 }
 
 #[test]
@@ -116,7 +123,12 @@ fn every_example_is_run_here() {
 
 /// Runs an example and returns its standard output; it must succeed in time.
 fn run(name: &str) -> String {
+    run_with(name, &[])
+}
+
+fn run_with(name: &str, args: &[String]) -> String {
     let child = Command::new(examples().join(name))
+        .args(args)
         .env_remove("ACQBUS_HOST")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
