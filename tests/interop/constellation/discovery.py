@@ -285,7 +285,7 @@ def second_port(met):
         return [(beacon[6], beacon[40] * 256 + beacon[41]) for beacon in found]
 
     package = [(OFFER, 23_003), (OFFER, 23_003), (OFFER, 23_004)]
-    each_end(check, {"package": package, "library": [(OFFER, 23_003), (OFFER, 23_004)]})
+    each_end(check, {"package": package, "library": [(OFFER, 23_003), (DEPART, 23_003), (OFFER, 23_004)]})
     met.add("D24")
 
 

@@ -1,12 +1,13 @@
 """Runs from one end to the other, both ways: our program and our library with the real transmitter and receiver."""
 
-import json
-import os
+import time
 
-from common import Collector, Feeder, begin, ours, theirs, vectors
+import zmq
+
+from common import Feeder, begin, ours, theirs, vectors
 from values import cut_to_microseconds, plain
 
-from harness import Child, finish, free_ports, same
+from harness import Late, finish, same
 
 args, checks = begin("exchange", __doc__)
 NAME = "Sputnik.One"
@@ -37,7 +38,12 @@ GOOD = {"condition_code": 0, "condition": "GOOD"}
 class Ends:
     """The real ends, started when first needed and used for one run after the other."""
 
-    transmitter = receiver = None
+    transmitter = receiver = codec = None
+
+    @classmethod
+    def code(cls):
+        cls.codec = cls.codec or theirs("codec", "--name", NAME)
+        return cls.codec
 
     @classmethod
     def transmit(cls):
@@ -196,6 +202,261 @@ def tags_to_library():
     tags_both_ways(transmitter, receiver, list)
     transmitter.close()
     receiver.close()
+
+
+# Gaps, and ends that die
+
+
+def pairs():
+    """A transmitter and a receiver of each kind against the other, and which of the two is ours."""
+    yield "transmitter", ours(args, "transmit", "--name", NAME), theirs("receive", "--eor-timeout", 1)
+    yield "receiver", theirs("transmit", "--name", NAME), ours(args, "receive", "--eor-timeout", 1)
+
+
+def one_block(*bytes_of):
+    return [{"tags": [], "blocks": [block]} for block in bytes_of]
+
+
+@checks.check("numbers that are not sent are missed, wherever they are", 60)
+def gaps():
+    for which, transmitter, receiver in pairs():
+        # 1, 2, 5, 8 and 9 are drawn and thrown away.
+        def send():
+            for step in ("draw", "draw", "03", "04", "draw", "06", "07", "draw", "draw"):
+                transmitter.do("draw") if step == "draw" else transmitter.do("records", list=one_block(step))
+
+        events, _ = whole_run(transmitter, receiver, send)
+        same([event["seq"] for event in events if event["event"] == "data"], ["3", "4", "6", "7"], "the numbers")
+        same(events[-1]["run_metadata"], metadata(9, condition_code=2, condition="INCOMPLETE"), "the metadata")
+        # The end of the run tells of 8 and 9, the numbers of the records of the others.
+        same(receiver.do("states")["states"], {NAME: [3, 7, 3]}, "the states")
+        if which == "receiver":
+            lost = [(event["first"], event["count"]) for event in events if event["event"] == "lost"]
+            same(lost, [(1, 2), (5, 1), (8, 2)], "what is lost")
+            same(events[-1]["counts"]["missed"], 5, "how many are missed")
+        transmitter.close()
+        receiver.close()
+
+
+@checks.check("a killed transmitter that comes again", 60)
+def killed_transmitter(met):
+    for which, transmitter, receiver in pairs():
+        connect(transmitter, receiver)
+        transmitter.do("bor", tags=[], configuration=[])
+        transmitter.do("start")
+        transmitter.do("records", list=one_block("01", "02"))
+        # It is with the receiver before the transmitter dies.
+        same([receiver.event()["event"] for _ in range(3)], ["bor", "data", "data"], "the events")
+        port = transmitter.port
+        transmitter.kill()
+        again = ("transmit", "--name", NAME, "--port", port)
+        transmitter = ours(args, *again) if which == "transmitter" else theirs(*again)
+        run(transmitter, lambda: transmitter.do("records", list=one_block("01")))
+        if which == "transmitter":
+            wait_for_error(receiver, "already received BOR")
+            met.add("D12")
+        else:
+            events = receiver.until("eor")
+            same([event["event"] for event in events], ["substitute", "bor", "data", "eor"], "the events")
+            same((events[0]["condition"], events[1]["restarted"], events[3]["condition"]), ("ABORTED", True, "GOOD"))
+        transmitter.kill()
+        receiver.kill()
+
+
+def wait_for_error(end, text, seconds=10):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        error = end.order("check").get("error")
+        if error:
+            assert text in error, error
+            return
+        time.sleep(0.02)
+    raise Late(f"no error after {seconds} s")
+
+
+@checks.check("a killed receiver, and a late receiver in its place", 60)
+def late_receiver(met):
+    for which, transmitter, receiver in pairs():
+        connect(transmitter, receiver)
+        transmitter.do("bor", tags=[], configuration=[])
+        transmitter.do("start")
+        transmitter.do("records", list=one_block("01"))
+        same([receiver.event()["event"] for _ in range(2)], ["bor", "data"], "the events")
+        receiver.kill()
+        receiver = theirs("receive") if which == "transmitter" else ours(args, "receive")
+        connect(transmitter, receiver)
+        time.sleep(0.3)
+        transmitter.do("records", list=one_block("02"))
+        if which == "transmitter":
+            wait_for_error(receiver, "did not receive BOR")
+            met.add("D13")
+            transmitter.kill()
+        else:
+            fault = receiver.event()
+            same((fault["event"], fault["sender"], fault["marked"]), ("fault", NAME, False), "the fault")
+            transmitter.do("stop")
+            transmitter.do("eor", tags=[], metadata=metadata(2))
+            same(receiver.event()["event"], "fault")
+            run(transmitter, lambda: transmitter.do("records", list=one_block("01")))
+            same([event["event"] for event in receiver.until("eor")], ["bor", "data", "eor"], "the events of the next run")
+            transmitter.close()
+        receiver.kill()
+
+
+@checks.check("no end of run: a substitute", 60)
+def no_end():
+    for _, transmitter, receiver in pairs():
+        connect(transmitter, receiver)
+        transmitter.do("bor", tags=[], configuration=[])
+        transmitter.do("start")
+        transmitter.do("draw")
+        transmitter.do("records", list=one_block("02"))
+        events = []
+        while not events or events[-1]["event"] != "data":
+            events.append(receiver.event())
+        answer = receiver.order("stop", 30)
+        assert NAME in answer.get("error", ""), f"the stop says {answer}"
+        end = receiver.event()
+        assert end["event"] in ("eor", "substitute"), end
+        same(end["run_metadata"], metadata(0, condition_code=10, condition="INCOMPLETE|ABORTED")[:2], "the metadata")
+        transmitter.kill()
+        receiver.close()
+
+
+@checks.check("two transmitters into one receiver", 60)
+def two_transmitters():
+    for receiver in (theirs("receive"), ours(args, "receive")):
+        first, second = theirs("transmit", "--name", NAME), ours(args, "transmit", "--name", "Sputnik.Two")
+        connect(first, receiver)
+        receiver.do("add", host="Sputnik.Two", port=second.port)
+        for transmitter in (first, second):
+            transmitter.do("bor", tags=[], configuration=[])
+            transmitter.do("start")
+        for number in range(20):
+            for transmitter in (first, second):
+                transmitter.do("records", list=one_block("%02x" % number))
+        for transmitter in (first, second):
+            transmitter.do("stop")
+            transmitter.do("eor", tags=[], metadata=metadata(20))
+        events = receiver.until("eor")
+        events += receiver.until("eor")
+        for sender in (NAME, "Sputnik.Two"):
+            of_it = [event for event in events if event["sender"] == sender]
+            same([event["event"] for event in of_it], ["bor"] + ["data"] * 20 + ["eor"], f"the events of {sender}")
+            same([event["blocks"] for event in of_it[1:-1]], [["%02x" % number] for number in range(20)], f"the data of {sender}")
+        receiver.do("stop")
+        for end in (first, second, receiver):
+            end.close()
+
+
+@checks.check("a sender that is removed is read to its end", 60)
+def removed_sender(met):
+    frames = [package_frame("BOR", [])]
+    frames += [package_frame("DATA", [{"seq": str(number), "tags": [], "blocks": ["00" * 20_000]}]) for number in range(1, 301)]
+    frames.append(package_frame("EOR", metadata(300)))
+    for which, receiver in (("package", theirs("receive")), ("library", ours(args, "receive"))):
+        with Feeder() as feeder:
+            receiver.do("start")
+            receiver.do("add", host=NAME, port=feeder.port)
+            for frame in frames:
+                feeder.send(frame)
+            same(receiver.event()["event"], "bor")
+            receiver.do("remove", host=NAME, port=feeder.port)
+            if which == "library":
+                events = receiver.until("eor", 30)
+                same(len(events), 301, "the number of events")
+            else:
+                time.sleep(0.5)
+                receiver.do("check")
+                events = receiver.events
+                assert len(events) < 301, "the package has read it all"
+                same([event["event"] for event in events], ["data"] * len(events), "the events")
+        receiver.kill()
+    met.add("D15")
+
+
+@checks.check("a sender that is added twice", 30)
+def added_twice(met):
+    for which, receiver in (("package", theirs("receive")), ("library", ours(args, "receive"))):
+        with Feeder() as feeder:
+            receiver.do("start")
+            for _ in range(2):
+                receiver.do("add", host=NAME, port=feeder.port)
+            receiver.do("remove", host=NAME, port=feeder.port)
+            try:
+                feeder.socket.sndtimeo = 500
+                feeder.send(package_frame("BOR", []))
+                connected = receiver.event(2)["event"] == "bor"
+            except (Late, zmq.Again):
+                connected = False
+            same(connected, which == "package", f"whether the {which} is still connected")
+        receiver.kill()
+    met.add("D16")
+
+
+@checks.check("a listed sender that spells itself in other case, and one that is not listed", 30)
+def listed_senders(met):
+    found = {}
+    for which, receiver in (("package", theirs("receive", "--senders", "SPUTNIK.ONE")), ("library", ours(args, "receive", "--senders", "SPUTNIK.ONE"))):
+        with Feeder() as feeder, Feeder() as other:
+            receiver.do("start")
+            receiver.do("add", host=NAME, port=feeder.port)
+            receiver.do("add", host="Sputnik.Two", port=other.port)
+            feeder.send(package_frame("BOR", []))
+            feeder.send(package_frame("EOR", metadata(0)))
+            same([event["event"] for event in receiver.until("eor")], ["bor", "eor"], "the events")
+            other.socket.sndtimeo = 300
+            try:
+                other.send(package_frame("BOR", []))
+                raise AssertionError(f"the {which} is connected to one that is not listed")
+            except zmq.Again:
+                pass
+            found[which] = receiver.do("states")["states"]
+            receiver.do("stop")
+        receiver.close()
+    same(found, {"package": {"SPUTNIK.ONE": [1, 0, 0], NAME: [3, 0, 0]}, "library": {NAME: [3, 0, 0]}}, "the states")
+    met.add("D17")
+
+
+@checks.check("a frame of more than 100 MiB", 90)
+def large_frame(met):
+    block = bytes(101 * KIB * KIB)
+    head = package_frame("DATA", [{"seq": "1", "tags": [], "blocks": ["00"]}])
+    assert head.endswith(b"\xc4\x01\x00")
+    large = head[:-3] + b"\xc6" + len(block).to_bytes(4, "big") + block
+    for which, receiver in (("package", theirs("receive", "--quiet")), ("library", ours(args, "receive", "--quiet"))):
+        with Feeder() as feeder:
+            receiver.do("start")
+            receiver.do("add", host=NAME, port=feeder.port)
+            for frame in (package_frame("BOR", []), large, package_frame("EOR", metadata(1))):
+                feeder.send(frame)
+            same(receiver.event(20)["event"], "bor")
+            if which == "package":
+                wait_for_error(receiver, "BufferFull", 30)
+            else:
+                same(receiver.event(60)["run_metadata"], metadata(1), "the metadata")
+                same(receiver.do("totals")["bytes"], len(block), "the bytes")
+        receiver.kill()
+    met.add("D18")
+
+
+@checks.check("tags that C++ cannot hold", 30)
+def cxx_tags(met):
+    tags = [["b", {"t": "bin", "v": "00"}]]
+    their, our = theirs("transmit", "--timeout", 0), ours(args, "transmit", "--timeout", 0, "--cxx")
+    answers = [end.order("bor", tags=tags, configuration=[])["error"] for end in (their, our)]
+    assert "Timed out" in answers[0], answers[0]
+    assert "C++" in answers[1], answers[1]
+    met.add("D07")
+    their.kill()
+    our.kill()
+
+
+def package_frame(kind, content):
+    """A message as the package writes it; for BOR and EOR `content` are the tags of the second record."""
+    if kind != "DATA":
+        content = [{"seq": "0", "tags": [], "blocks": []}, {"seq": "1", "tags": content, "blocks": []}]
+    return bytes.fromhex(Ends.code().do("encode", kind=kind, records=content)["frame"])
 
 
 for records, sizes in VOLUMES:
