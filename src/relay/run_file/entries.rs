@@ -1,0 +1,182 @@
+//! A run file while it grows, as bytes: entries, marks, totals, index, trailer.
+
+use crate::relay::run_file::format::{
+    ENTRY_BYTES, EntryHead, EntryKind, HEADER_BYTES, Header, Mark, TRAILER_BYTES, Totals, Trailer,
+    encode_index, encode_lost,
+};
+use crate::relay::run_file::segments::Segments;
+
+/// Where the bytes go.
+pub(super) trait Append {
+    type Error;
+
+    /// Adds the bytes of two parts.
+    fn append(&mut self, head: &[u8], body: &[u8]) -> Result<(), Self::Error>;
+}
+
+/// Puts the entries of one file one after another. After an error of `A` nothing may be added.
+#[derive(Debug)]
+pub(super) struct Entries<A> {
+    out: A,
+    id: [u8; 16],
+    /// Size of the file so far.
+    offset: u64,
+    last_mark: u64,
+    mark_interval: u64,
+    totals: Totals,
+    segments: Segments,
+}
+
+/// How a record arrived, as the file has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ArrivalFlag {
+    InOrder = 0,
+    Late = 1,
+    Duplicate = 2,
+}
+
+/// The flag of an EOR that the receiver made because none came.
+pub(super) const SUBSTITUTE: u8 = 1;
+
+impl<A: Append> Entries<A> {
+    /// Writes the header, the BOR and the facts about the recording.
+    pub(super) fn begin(
+        out: A,
+        header: &Header,
+        bor: &[u8],
+        about: &[u8],
+        mark_interval: u64,
+    ) -> Result<Self, A::Error> {
+        let mut entries = Self {
+            out,
+            id: header.id,
+            offset: HEADER_BYTES as u64,
+            last_mark: HEADER_BYTES as u64,
+            mark_interval: mark_interval.max(HEADER_BYTES as u64),
+            totals: Totals::default(),
+            segments: Segments::new(0),
+        };
+        entries.out.append(&header.encode(), &[])?;
+        entries.put(EntryKind::Bor, 0, 0, bor)?;
+        entries.put(EntryKind::About, 0, 0, about)?;
+        entries.segments = Segments::new(entries.offset);
+        Ok(entries)
+    }
+
+    /// Adds a record: the bytes of the wire, its number and the bytes of its blocks.
+    #[inline]
+    pub(super) fn record(
+        &mut self,
+        bytes: &[u8],
+        sequence: u64,
+        payload_bytes: u64,
+        arrival: ArrivalFlag,
+        time: u64,
+    ) -> Result<(), A::Error> {
+        self.mark_if_due(time)?;
+        self.put(EntryKind::Record, arrival as u8, time, bytes)?;
+        let totals = &mut self.totals;
+        if totals.records == 0 {
+            (totals.first, totals.last) = (sequence, sequence);
+        }
+        totals.records += 1;
+        totals.payload_bytes += payload_bytes;
+        totals.first = totals.first.min(sequence);
+        totals.last = totals.last.max(sequence);
+        match arrival {
+            ArrivalFlag::InOrder => {}
+            ArrivalFlag::Late => totals.late += 1,
+            ArrivalFlag::Duplicate => totals.duplicates += 1,
+        }
+        self.segments.record(sequence);
+        Ok(())
+    }
+
+    /// Adds a gap: the first missing number, and how many.
+    pub(super) fn lost(&mut self, first: u64, count: u64, time: u64) -> Result<(), A::Error> {
+        self.mark_if_due(time)?;
+        self.totals.lost += 1;
+        self.totals.missed = self.totals.missed.saturating_add(count);
+        self.put(EntryKind::Lost, 0, time, &encode_lost(first, count))
+    }
+
+    /// Adds something that went wrong.
+    pub(super) fn fault(&mut self, text: &str, time: u64) -> Result<(), A::Error> {
+        self.mark_if_due(time)?;
+        self.totals.faults += 1;
+        let text = &text[..text.floor_char_boundary(MAX_FAULT_TEXT)];
+        self.put(EntryKind::Fault, 0, time, text.as_bytes())
+    }
+
+    /// Adds the end of the run, index and trailer; gives the size of the file too. `missed` is the receiver's final count.
+    pub(super) fn end(
+        mut self,
+        eor: &[u8],
+        flags: u8,
+        missed: u64,
+        time: u64,
+    ) -> Result<(A, Totals, u64), A::Error> {
+        self.totals.missed = missed;
+        // So that damage in the last stretch does not hide the end.
+        self.mark(time)?;
+        self.totals.eor = self.offset;
+        self.put(EntryKind::Eor, flags, time, eor)?;
+        let index = self.offset;
+        let segments = std::mem::replace(&mut self.segments, Segments::new(0));
+        let body = encode_index(&self.totals, &segments.finish());
+        self.put(EntryKind::Index, 0, time, &body)?;
+        let trailer = Trailer {
+            index,
+            file_len: self.offset + TRAILER_BYTES as u64,
+        };
+        self.out.append(&trailer.encode(), &[])?;
+        Ok((self.out, self.totals, trailer.file_len))
+    }
+
+    pub(super) fn into_out(self) -> A {
+        self.out
+    }
+
+    /// What is in the file so far.
+    pub(super) fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Size of the file so far, in bytes.
+    pub(super) fn file_len(&self) -> u64 {
+        self.offset
+    }
+
+    #[inline]
+    fn mark_if_due(&mut self, time: u64) -> Result<(), A::Error> {
+        if self.offset - self.last_mark < self.mark_interval {
+            return Ok(());
+        }
+        self.mark(time)
+    }
+
+    fn mark(&mut self, time: u64) -> Result<(), A::Error> {
+        let mark = Mark {
+            id: self.id,
+            offset: self.offset,
+            records: self.totals.records,
+            payload_bytes: self.totals.payload_bytes,
+        };
+        self.last_mark = self.offset;
+        self.segments.mark(self.offset, self.totals.records);
+        self.put(EntryKind::Mark, 0, time, &mark.encode())
+    }
+
+    /// The callers check that a body is within `u32`.
+    #[inline]
+    fn put(&mut self, kind: EntryKind, flags: u8, time: u64, body: &[u8]) -> Result<(), A::Error> {
+        let mut head = EntryHead::encode(kind, flags, time, body.len() as u32);
+        EntryHead::seal(&mut head, body);
+        self.out.append(&head, body)?;
+        self.offset += (ENTRY_BYTES + body.len()) as u64;
+        Ok(())
+    }
+}
+
+/// Longest text of a fault, in bytes; the rest is cut off.
+const MAX_FAULT_TEXT: usize = 4096;

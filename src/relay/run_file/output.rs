@@ -1,0 +1,458 @@
+//! Bytes to disk in large aligned writes, by a thread of their own, while the next ones are put together.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+/// Size of one write, and what its place in the file is a multiple of; a flush by time may write less.
+pub(super) const CHUNK: usize = 1 << 20;
+
+/// Where the bytes go: a file, or in tests something that fails.
+pub(super) trait Sink: Write + Send + 'static {
+    /// Returns when everything written survives a power cut.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl Sink for File {
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+}
+
+/// Takes bytes in order; the thread `acqbus-run-file` writes them.
+#[derive(Debug)]
+pub(super) struct Output {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// The thread waits here for bytes.
+    work: Condvar,
+    /// The caller waits here for an empty chunk.
+    room: Condvar,
+    flush_interval: Duration,
+}
+
+#[derive(Debug)]
+struct State {
+    /// What the caller fills. Never larger than `limit`.
+    filling: Vec<u8>,
+    /// Bytes until the next multiple of [`CHUNK`] in the file.
+    limit: usize,
+    /// Full chunks in the order of the file.
+    full: VecDeque<Vec<u8>>,
+    /// Empty ones.
+    spare: Vec<Vec<u8>>,
+    /// When the oldest byte of `filling` came.
+    since: Option<Instant>,
+    /// The first failure. From then on bytes are thrown away.
+    failure: Option<Failure>,
+    close: Option<Close>,
+}
+
+/// How the thread is to end.
+#[derive(Clone, Copy, Debug)]
+struct Close {
+    sync: bool,
+}
+
+/// An error of the system that can be told more than once.
+#[derive(Clone, Debug)]
+struct Failure {
+    action: &'static str,
+    code: Option<i32>,
+    kind: io::ErrorKind,
+    text: String,
+}
+
+impl Output {
+    /// Starts the thread; `chunks` buffers, at least two, are made when they are first needed.
+    pub(super) fn start(
+        sink: impl Sink,
+        chunks: usize,
+        flush_interval: Duration,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                filling: Vec::with_capacity(CHUNK),
+                limit: CHUNK,
+                full: VecDeque::new(),
+                spare: (1..chunks.max(2)).map(|_| Vec::new()).collect(),
+                since: None,
+                failure: None,
+                close: None,
+            }),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            flush_interval: flush_interval.max(Duration::from_millis(1)),
+        });
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("acqbus-run-file".to_owned())
+            .spawn(move || theirs.write_all(sink))?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Adds the bytes of two parts; waits while all buffers are full.
+    ///
+    /// # Errors
+    /// The first failure of the disk, again and again; the bytes are gone then.
+    #[inline]
+    pub(super) fn append(&self, head: &[u8], body: &[u8]) -> Result<(), (&'static str, io::Error)> {
+        let mut state = self.shared.state.lock();
+        if let Some(failure) = &state.failure {
+            return Err(failure.error());
+        }
+        if state.since.is_none() {
+            state.since = Some(Instant::now());
+            // It has no deadline yet.
+            self.shared.work.notify_one();
+        }
+        if state.filling.len() + head.len() + body.len() < state.limit {
+            state.filling.extend_from_slice(head);
+            state.filling.extend_from_slice(body);
+            return Ok(());
+        }
+        self.append_over(state, [head, body])
+    }
+
+    /// Writes the rest, waits for the disk when asked to, and ends the thread.
+    ///
+    /// # Errors
+    /// The first failure since the start.
+    pub(super) fn finish(mut self, sync: bool) -> Result<(), (&'static str, io::Error)> {
+        self.join(sync);
+        match &self.shared.state.lock().failure {
+            Some(failure) => Err(failure.error()),
+            None => Ok(()),
+        }
+    }
+
+    /// What does not fit into the chunk.
+    #[cold]
+    fn append_over(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        parts: [&[u8]; 2],
+    ) -> Result<(), (&'static str, io::Error)> {
+        for mut part in parts {
+            while !part.is_empty() {
+                let room = state.limit - state.filling.len();
+                let (now, later) = part.split_at(room.min(part.len()));
+                state.filling.extend_from_slice(now);
+                part = later;
+                if state.filling.len() < state.limit {
+                    continue;
+                }
+                while state.spare.is_empty() && state.failure.is_none() {
+                    self.shared.room.wait(&mut state);
+                }
+                if let Some(failure) = &state.failure {
+                    return Err(failure.error());
+                }
+                // Taken by the flush timer while this thread waited for a chunk.
+                if state.filling.len() < state.limit {
+                    continue;
+                }
+                state.hand_over();
+                self.shared.work.notify_one();
+            }
+        }
+        if !state.filling.is_empty() && state.since.is_none() {
+            state.since = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, sync: bool) {
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        self.shared.state.lock().close = Some(Close { sync });
+        self.shared.work.notify_one();
+        if thread.join().is_err() {
+            let mut state = self.shared.state.lock();
+            state.failure.get_or_insert_with(|| {
+                Failure::of("write", &io::Error::other("the writing thread panicked"))
+            });
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.join(false);
+    }
+}
+
+impl State {
+    /// The chunk is full, and there is a spare one.
+    fn hand_over(&mut self) {
+        let chunk = self.replace_filling();
+        self.full.push_back(chunk);
+    }
+
+    /// Takes what is filled, and goes on with a spare chunk up to the next aligned place.
+    fn replace_filling(&mut self) -> Vec<u8> {
+        let mut next = self.spare.pop().unwrap_or_default();
+        // Address space only, until it is filled; nothing to do for one that was used before.
+        next.reserve_exact(CHUNK);
+        let chunk = std::mem::replace(&mut self.filling, next);
+        self.limit = match self.limit - chunk.len() {
+            0 => CHUNK,
+            rest => rest,
+        };
+        self.since = None;
+        chunk
+    }
+}
+
+impl Shared {
+    /// The thread.
+    fn write_all(&self, mut sink: impl Sink) {
+        let mut state = self.state.lock();
+        loop {
+            let (mut chunk, close) = self.next(&mut state);
+            if state.failure.is_none() {
+                let outcome = MutexGuard::unlocked(&mut state, || {
+                    sink.write_all(&chunk).map_err(|error| ("write", error))?;
+                    match close {
+                        Some(Close { sync: true }) => sink.sync().map_err(|error| ("fsync", error)),
+                        _ => Ok(()),
+                    }
+                });
+                if let Err((action, error)) = outcome {
+                    state.failure = Some(Failure::of(action, &error));
+                }
+            }
+            chunk.clear();
+            state.spare.push(chunk);
+            self.room.notify_one();
+            if close.is_some() {
+                return;
+            }
+        }
+    }
+
+    /// The next bytes to write, and with the last ones how to end.
+    fn next(&self, state: &mut MutexGuard<'_, State>) -> (Vec<u8>, Option<Close>) {
+        loop {
+            if let Some(chunk) = state.full.pop_front() {
+                return (chunk, None);
+            }
+            if let Some(close) = state.close {
+                return (std::mem::take(&mut state.filling), Some(close));
+            }
+            let Some(since) = state.since else {
+                self.work.wait(state);
+                continue;
+            };
+            let deadline = since + self.flush_interval;
+            if Instant::now() < deadline {
+                self.work.wait_until(state, deadline);
+                continue;
+            }
+            return (state.replace_filling(), None);
+        }
+    }
+}
+
+impl Failure {
+    fn of(action: &'static str, error: &io::Error) -> Self {
+        Self {
+            action,
+            code: error.raw_os_error(),
+            kind: error.kind(),
+            text: error.to_string(),
+        }
+    }
+
+    #[cold]
+    fn error(&self) -> (&'static str, io::Error) {
+        let error = match self.code {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(self.kind, self.text.clone()),
+        };
+        (self.action, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keeps what is written, in pieces, and fails when it has too much.
+    #[derive(Clone, Default)]
+    struct Disk {
+        writes: Arc<Mutex<Vec<Vec<u8>>>>,
+        synced: Arc<Mutex<bool>>,
+        capacity: Option<usize>,
+        stuck: Option<crossbeam_channel::Receiver<()>>,
+        wrote: Option<crossbeam_channel::Sender<()>>,
+    }
+
+    impl Disk {
+        fn bytes(&self) -> Vec<u8> {
+            self.writes.lock().concat()
+        }
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if let Some(stuck) = &self.stuck {
+                let _ = stuck.recv();
+            }
+            let mut writes = self.writes.lock();
+            let used: usize = writes.iter().map(Vec::len).sum();
+            let room = self.capacity.map_or(usize::MAX, |capacity| capacity - used);
+            if room == 0 {
+                return Err(io::Error::from_raw_os_error(28));
+            }
+            let bytes = &bytes[..bytes.len().min(room)];
+            writes.push(bytes.to_vec());
+            if let Some(wrote) = &self.wrote {
+                let _ = wrote.send(());
+            }
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Sink for Disk {
+        fn sync(&mut self) -> io::Result<()> {
+            *self.synced.lock() = true;
+            Ok(())
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    fn pattern(len: usize) -> Vec<u8> {
+        (0..len).map(|at| (at % 251) as u8).collect()
+    }
+
+    #[test]
+    fn bytes_come_in_order_and_in_aligned_writes() {
+        let disk = Disk::default();
+        let output = Output::start(disk.clone(), 2, LONG).expect("a thread");
+        let all = pattern(5 * CHUNK + 1234);
+        let mut rest = &all[..];
+        let mut len = 1;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(len.min(rest.len()));
+            let (head, body) = now.split_at(now.len().min(16));
+            output.append(head, body).expect("room");
+            rest = later;
+            len = len * 3 % 3_000_017;
+        }
+        output.finish(true).expect("room");
+        let sizes: Vec<usize> = disk.writes.lock().iter().map(Vec::len).collect();
+        assert_eq!(sizes, [CHUNK, CHUNK, CHUNK, CHUNK, CHUNK, 1234]);
+        assert!(disk.bytes() == all);
+        assert!(*disk.synced.lock());
+    }
+
+    #[test]
+    fn quiet_run_is_flushed_by_time_and_aligned_again() {
+        let (wrote, written) = crossbeam_channel::unbounded();
+        let disk = Disk {
+            wrote: Some(wrote),
+            ..Disk::default()
+        };
+        let output = Output::start(disk.clone(), 2, Duration::from_millis(5)).expect("a thread");
+        output.append(b"head", b"body").expect("room");
+        written
+            .recv_timeout(Duration::from_secs(20))
+            .expect("flushed by time");
+        assert_eq!(disk.bytes(), b"headbody");
+        output.append(&[], &pattern(2 * CHUNK)).expect("room");
+        output.finish(false).expect("room");
+        assert_eq!(disk.bytes().len(), 2 * CHUNK + 8);
+        let mut at = 0;
+        for write in disk.writes.lock().iter() {
+            assert!(
+                at / CHUNK == (at + write.len() - 1) / CHUNK,
+                "a write over a boundary at {at}"
+            );
+            at += write.len();
+        }
+        assert!(!*disk.synced.lock());
+    }
+
+    #[test]
+    fn full_disk_is_told_to_every_caller_and_hangs_none() {
+        let disk = Disk {
+            capacity: Some(CHUNK + 100),
+            ..Disk::default()
+        };
+        let output = Output::start(disk.clone(), 3, LONG).expect("a thread");
+        let piece = pattern(300_000);
+        let mut failed = None;
+        for _ in 0..1000 {
+            if let Err(error) = output.append(&[], &piece) {
+                failed = Some(error);
+                break;
+            }
+        }
+        let (action, error) = failed.expect("a full disk");
+        assert_eq!(
+            (action, error.kind()),
+            ("write", io::ErrorKind::StorageFull)
+        );
+        assert!(output.append(b"more", b"").is_err());
+        let (_, error) = output.finish(true).expect_err("told again");
+        assert_eq!(error.raw_os_error(), Some(28));
+        assert_eq!(disk.bytes().len(), CHUNK + 100);
+    }
+
+    #[test]
+    fn full_disk_at_the_last_write_is_told_at_the_end() {
+        let disk = Disk {
+            capacity: Some(5),
+            ..Disk::default()
+        };
+        let output = Output::start(disk.clone(), 2, LONG).expect("a thread");
+        output.append(b"0123456789", b"").expect("in memory");
+        assert!(output.finish(true).is_err());
+        assert_eq!(disk.bytes(), b"01234");
+        assert!(!*disk.synced.lock());
+    }
+
+    #[test]
+    fn slow_disk_holds_the_caller_back() {
+        let (release, stuck) = crossbeam_channel::unbounded();
+        let disk = Disk {
+            stuck: Some(stuck),
+            ..Disk::default()
+        };
+        let output = Output::start(disk.clone(), 3, LONG).expect("a thread");
+        let (done, finished) = crossbeam_channel::bounded(0);
+        let thread = std::thread::spawn(move || {
+            output.append(&[], &pattern(8 * CHUNK)).expect("room");
+            done.send(()).expect("a listener");
+            output.finish(false).expect("room");
+        });
+        // Three chunks are all there is, so the fourth cannot be begun.
+        assert!(finished.recv_timeout(Duration::from_millis(50)).is_err());
+        drop(release);
+        finished
+            .recv_timeout(Duration::from_secs(20))
+            .expect("released");
+        thread.join().expect("no panic");
+        assert!(disk.bytes() == pattern(8 * CHUNK));
+    }
+}

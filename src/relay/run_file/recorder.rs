@@ -1,0 +1,210 @@
+//! The runs of many senders to disk, one file a run.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use crate::cdtp::{Bor, Eor, RunEvent, SenderName};
+use crate::relay::RelayError;
+use crate::relay::run_file::options::RunFileOptions;
+use crate::relay::run_file::writer::{RunFileWriter, WrittenRun};
+
+/// Writes everything that a receiver tells: each run of each sender to a file of its own.
+///
+/// A sender that is restarted gets a new file; the one before it ends with the substitute that the receiver made. Memory is
+/// bounded by [`max_runs`](RunFileOptions::max_runs) times [`chunks`](RunFileOptions::chunks) times 1 MiB.
+///
+/// ```no_run
+/// use acqbus::cdtp::{DataReceiver, ReceiverOptions};
+/// use acqbus::relay::{Recorded, RunFileOptions, RunRecorder};
+///
+/// let mut recorder = RunRecorder::new("/data/runs", RunFileOptions::default())?;
+/// let (receiver, events) = DataReceiver::start_with_events(ReceiverOptions::default())?;
+/// receiver.add_endpoint(&"tcp://127.0.0.1:23999".parse()?)?;
+/// for event in events {
+///     if let Some(Recorded::Finished(run)) = recorder.write(&event)? {
+///         println!("{}: {} records, {}", run.path.display(), run.records, run.condition);
+///     }
+/// }
+/// recorder.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct RunRecorder {
+    directory: PathBuf,
+    options: RunFileOptions,
+    runs: HashMap<SenderName, Running>,
+    stats: RecorderStats,
+}
+
+/// What became of an event, where a file began or ended with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Recorded {
+    /// A file was begun, under this temporary name.
+    Begun(PathBuf),
+    /// A file was finished, under its final name.
+    Finished(WrittenRun),
+}
+
+/// What a recorder has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecorderStats {
+    /// Files begun.
+    pub begun: u64,
+    /// Files finished, with the end of their run.
+    pub finished: u64,
+    /// Runs that could not be written, or not to their end.
+    pub failed: u64,
+    /// Records that are in no file, for their run failed or has no begin.
+    pub unwritten: u64,
+}
+
+#[derive(Debug)]
+enum Running {
+    Open(Box<RunFileWriter>),
+    /// It was told; what still comes of it is counted.
+    Failed,
+}
+
+impl RunRecorder {
+    /// A recorder into a directory that exists.
+    ///
+    /// # Errors
+    /// [`RelayError::Io`] when there is no such directory.
+    pub fn new(directory: impl Into<PathBuf>, options: RunFileOptions) -> Result<Self, RelayError> {
+        let directory = directory.into();
+        std::fs::read_dir(&directory).map_err(RelayError::io("record into", &directory))?;
+        Ok(Self {
+            directory,
+            options,
+            runs: HashMap::new(),
+            stats: RecorderStats::default(),
+        })
+    }
+
+    /// Writes what an event says; tells when a file begins or ends with it.
+    ///
+    /// Blocks while the disk is slower than the events, so that a receiver, and in the end the sender, waits too.
+    ///
+    /// # Errors
+    /// Of the run that the event belongs to, once: as [`RunFileWriter::create`], [`RunFileWriter::write`] and
+    /// [`RunFileWriter::finish`], and [`RelayError::TooManyRuns`]. Its other records are [counted](RecorderStats::unwritten)
+    /// and the runs of other senders go on, so the caller may go on too.
+    pub fn write(&mut self, event: &RunEvent) -> Result<Option<Recorded>, RelayError> {
+        match event {
+            RunEvent::Bor(bor) => self.begin(bor).map(Some),
+            RunEvent::Eor(eor) => self.finish(eor, false),
+            RunEvent::Substitute(eor) => self.finish(eor, true),
+            other => self.add(other).map(|()| None),
+        }
+    }
+
+    /// Writes out the runs that have no end yet, and leaves them under their temporary names.
+    ///
+    /// # Errors
+    /// The first of their failures; all are written out as far as they can be.
+    pub fn close(mut self) -> Result<RecorderStats, RelayError> {
+        let mut outcome = Ok(());
+        for (_, running) in self.runs.drain() {
+            if let Running::Open(writer) = running {
+                let closed = writer.close();
+                self.stats.failed += u64::from(closed.is_err());
+                outcome = outcome.and(closed);
+            }
+        }
+        outcome.map(|()| self.stats)
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn stats(&self) -> RecorderStats {
+        self.stats
+    }
+
+    /// The directory that it writes to.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The files that are being written.
+    pub fn open_files(&self) -> impl Iterator<Item = &Path> {
+        self.runs.values().filter_map(|running| match running {
+            Running::Open(writer) => Some(writer.path()),
+            Running::Failed => None,
+        })
+    }
+
+    fn begin(&mut self, bor: &Bor) -> Result<Recorded, RelayError> {
+        // A receiver ends it first; should one not, its file stays as a run without an end.
+        if let Some(Running::Open(before)) = self.runs.remove(bor.sender.as_str()) {
+            before.close()?;
+        }
+        let limit = self.options.max_runs.max(1);
+        if self.runs.len() >= limit {
+            self.stats.failed += 1;
+            return Err(RelayError::TooManyRuns {
+                sender: bor.sender.to_string(),
+                limit,
+            });
+        }
+        let outcome = RunFileWriter::create(&self.directory, bor, &self.options);
+        let (running, outcome) = match outcome {
+            Ok(writer) => {
+                self.stats.begun += 1;
+                let path = writer.path().to_owned();
+                (Running::Open(Box::new(writer)), Ok(Recorded::Begun(path)))
+            }
+            Err(error) => {
+                self.stats.failed += 1;
+                (Running::Failed, Err(error))
+            }
+        };
+        self.runs.insert(bor.sender.clone(), running);
+        outcome
+    }
+
+    #[inline]
+    fn add(&mut self, event: &RunEvent) -> Result<(), RelayError> {
+        let running = event.sender().and_then(|sender| self.runs.get_mut(sender));
+        let Some(Running::Open(writer)) = running else {
+            self.stats.unwritten += u64::from(matches!(event, RunEvent::Record(_)));
+            return Ok(());
+        };
+        let outcome = writer.write(event);
+        let Err(error) = outcome else {
+            return Ok(());
+        };
+        self.stats.unwritten += u64::from(matches!(event, RunEvent::Record(_)));
+        // One record is too large, and the file can take the next one.
+        if !matches!(error, RelayError::TooLarge { .. }) {
+            self.stats.failed += 1;
+            if let Some(running) = event.sender().and_then(|sender| self.runs.get_mut(sender)) {
+                *running = Running::Failed;
+            }
+        }
+        Err(error)
+    }
+
+    fn finish(&mut self, eor: &Eor, substitute: bool) -> Result<Option<Recorded>, RelayError> {
+        let Some(Running::Open(writer)) = self.runs.remove(eor.sender.as_str()) else {
+            return Ok(None);
+        };
+        let outcome = if substitute {
+            writer.finish_substitute(eor)
+        } else {
+            writer.finish(eor)
+        };
+        match outcome {
+            Ok(run) => {
+                self.stats.finished += 1;
+                Ok(Some(Recorded::Finished(run)))
+            }
+            Err(error) => {
+                self.stats.failed += 1;
+                Err(error)
+            }
+        }
+    }
+}
