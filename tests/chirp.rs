@@ -1,8 +1,8 @@
 //! Managers find each other over real sockets: on the loopback, between two machines made of namespaces, under floods.
 
+mod common;
+
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::os::fd::AsFd;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -13,6 +13,9 @@ use acqbus::chirp::{
     MULTICAST_ADDRESS, ServiceId,
 };
 use acqbus::rpc::{Announcement, RpcOptions, RpcService};
+#[cfg(target_os = "linux")]
+use common::machine::Machine;
+use common::wait_until;
 use crossbeam_channel::Receiver;
 use socket2::{Domain, Socket, Type};
 
@@ -350,6 +353,7 @@ fn service_that_cannot_be_announced_works() {
 }
 
 /// Two machines with a cable: managers with the default interfaces keep to their own, those with all find each other.
+#[cfg(target_os = "linux")]
 #[test]
 fn beacons_leave_the_machine_only_where_that_is_asked_for() {
     let machines = [Machine::new(), Machine::new()];
@@ -396,6 +400,7 @@ fn beacons_leave_the_machine_only_where_that_is_asked_for() {
     assert!(matches!(next(&events), ChirpEvent::Departed(service) if service.port == 3));
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn interface_that_comes_later_is_used_after_a_look() {
     let machines = [Machine::new(), Machine::new()];
@@ -533,83 +538,6 @@ fn flood_with_garbage(port: u16, flooding: &AtomicBool) -> u64 {
     sent
 }
 
-/// A network of its own, alive as long as its process.
-struct Machine(Child);
-
-impl Machine {
-    fn new() -> Self {
-        let mut command = Command::new("unshare");
-        command.args([
-            "--net",
-            "sh",
-            "-c",
-            "ip link set lo up && echo up && exec cat",
-        ]);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this test needs `unshare` of util-linux");
-        let mut line = [0; 3];
-        let read = std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line);
-        assert!(
-            read.is_ok() && line == *b"up\n",
-            "this test makes network namespaces and needs the rights of root and `ip` of iproute2"
-        );
-        Self(child)
-    }
-
-    /// Runs `task` in a thread within this network; sockets that it opens stay there.
-    fn run<T: Send + 'static>(&self, task: impl FnOnce() -> T + Send + 'static) -> T {
-        let path = format!("/proc/{}/ns/net", self.0.id());
-        thread::spawn(move || {
-            let network = std::fs::File::open(path).unwrap();
-            rustix::thread::move_into_link_name_space(
-                network.as_fd(),
-                Some(rustix::thread::LinkNameSpaceType::Network),
-            )
-            .expect("this test needs the rights of root");
-            task()
-        })
-        .join()
-        .unwrap()
-    }
-
-    /// 10.99.0.1 here, 10.99.0.2 there, each at the interface `cable`.
-    fn cable_to(&self, other: &Self) {
-        let (here, there) = (self.0.id(), other.0.id());
-        self.ip(&format!(
-            "link add cable type veth peer name cable netns {there}"
-        ));
-        for (machine, pid, last) in [(self, here, 1), (other, there, 2)] {
-            assert_eq!(machine.0.id(), pid);
-            machine.ip(&format!("addr add 10.99.0.{last}/24 dev cable"));
-            machine.ip("link set cable up");
-        }
-        // A cable carries nothing until both ends are up.
-        for machine in [self, other] {
-            wait_until("the carrier of the cable", || {
-                machine.ip("-br link show cable").contains("LOWER_UP")
-            });
-        }
-    }
-
-    fn ip(&self, arguments: &str) -> String {
-        let mut command = Command::new("nsenter");
-        command.args(["--net", "--target", &self.0.id().to_string(), "ip"]);
-        let output = command.args(arguments.split(' ')).output().unwrap();
-        assert!(output.status.success(), "ip {arguments}: {output:?}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[track_caller]
 fn next(events: &Receiver<ChirpEvent>) -> ChirpEvent {
     events.recv_timeout(PATIENCE).expect("no event came")
@@ -620,16 +548,6 @@ fn port_of_discovered(events: &Receiver<ChirpEvent>, service: ServiceId) -> u16 
     match next(events) {
         ChirpEvent::Discovered(found) if found.service == service => found.port,
         other => panic!("{other:?}"),
-    }
-}
-
-/// For what has no event to wait for.
-#[track_caller]
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what} did not come");
-        thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -250,7 +250,6 @@ mod tests {
             hex,
             "4348495250010231\
              91fe735ce6c6bab5a659fd9bac14fd70fa57b933da568fd97b0694fc854309010050"
-                .replace(' ', "")
         );
     }
 

@@ -3,11 +3,15 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub(crate) mod bus;
+#[cfg(target_os = "linux")]
+pub(crate) mod machine;
 pub(crate) mod mutate;
 pub(crate) mod tagged;
 pub(crate) mod zmtp;
 
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use acqbus::rpc::json;
 use serde_json::Value;
@@ -53,3 +57,16 @@ pub(crate) fn unhex(text: &str) -> Vec<u8> {
         .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal"))
         .collect()
 }
+
+/// Waits for what has no event to wait for; fails after 20 s.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what} did not come");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Far longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
