@@ -43,7 +43,7 @@ pub trait ReplayControl {
 impl ReplayControl for () {}
 
 /// What was sent of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Replayed {
     /// Records handed over, all of which were sent.
@@ -56,6 +56,10 @@ pub struct Replayed {
     pub is_stopped: bool,
     /// How the file ends; `None` when it was stopped before.
     pub ending: Option<Ending>,
+    /// The user tags of the EOR that was sent.
+    pub user_tags: Tags,
+    /// The metadata of the EOR that was sent.
+    pub metadata: Tags,
 }
 
 /// Sends a file again: its BOR, all its records, its EOR. Blocks until the transmitter has sent everything.
@@ -115,6 +119,8 @@ pub fn replay_with<S: Read + Seek>(
             damage_count: 0,
             is_stopped: false,
             ending: None,
+            user_tags: Tags::new(),
+            metadata: Tags::new(),
         },
         eor: None,
     };
@@ -128,7 +134,11 @@ pub fn replay_with<S: Read + Seek>(
     replay.sent.ending = reader.ending();
     let (user_tags, metadata) = replay.end(reader.about());
     transmitter.send_eor(&user_tags, &metadata)?;
-    Ok(replay.sent)
+    Ok(Replayed {
+        user_tags,
+        metadata,
+        ..replay.sent
+    })
 }
 
 struct Replay<'a> {
