@@ -47,7 +47,11 @@ fn with_variable(arg: Arg) -> Arg {
     };
     let name = format!("{PREFIX}{}", name.to_ascii_uppercase().replace('-', "_"));
     let switch = matches!(arg.get_action(), ArgAction::SetTrue);
-    let list = matches!(arg.get_action(), ArgAction::Append);
+    // A comma may stand in the value of a `KEY=VALUE`.
+    let is_pair = arg
+        .get_value_names()
+        .is_some_and(|names| names.iter().any(|name| name.contains('=')));
+    let list = matches!(arg.get_action(), ArgAction::Append) && !is_pair;
     let arg = if arg.get_env().is_none() {
         arg.env(name).hide_env(true)
     } else {
