@@ -13,6 +13,8 @@ const VERBS: &[&str] = &[
     "console",
     "send",
     "listen",
+    "run",
+    "discover",
     "bench",
     "keys",
     "completions",
@@ -52,6 +54,15 @@ fn help_fits_a_narrow_terminal() {
             assert!(line.chars().count() <= 110, "{verb}: {line}");
         }
     }
+    for verb in ["send", "receive", "inspect"] {
+        let mut command = program.command(&["run", verb, "-h"]);
+        command.env("COLUMNS", "100");
+        let help = Done::of(command).code(0).out;
+        assert!(help.contains(&format!("  acqbus run {verb}")), "{help}");
+        for line in help.lines() {
+            assert!(line.chars().count() <= 110, "{verb}: {line}");
+        }
+    }
 }
 
 #[test]
@@ -83,6 +94,10 @@ fn manual_pages_are_made_for_every_verb() {
             page.contains(&format!(".TH acqbus-{verb} 1")),
             "{verb}: {page}"
         );
+    }
+    for verb in ["send", "receive", "inspect"] {
+        let page = program.run(&["man", "run", verb]).code(0).out;
+        assert!(page.contains(&format!(".TH acqbus-run-{verb} 1")), "{page}");
     }
     let page = program.run(&["man", "keys", "add"]).code(0).out;
     assert!(page.contains(".TH acqbus-keys-add 1"), "{page}");
@@ -209,9 +224,13 @@ fn every_flag_has_a_variable() {
         ("simulate", "ACQBUS_QUIET", "loud", "ACQBUS_QUIET"),
         ("simulate", "ACQBUS_VERBOSE", "x", "ACQBUS_VERBOSE"),
         ("console", "ACQBUS_YES", "perhaps", "ACQBUS_YES"),
+        ("discover", "ACQBUS_SERVICE", "none", "ACQBUS_SERVICE"),
+        ("run", "ACQBUS_RECORDS", "many", "ACQBUS_RECORDS"),
+        ("run", "ACQBUS_TAG", "gain", "ACQBUS_TAG"),
     ] {
         let args: &[&str] = match verb {
             "send" => &["send", "GET_STATUS"],
+            "run" => &["run", "send"],
             _ => &[verb],
         };
         let mut command = program.command(args);

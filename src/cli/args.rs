@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::zsocket::{Endpoint, ZsocketError};
+
 /// What every verb has.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
@@ -85,6 +87,59 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     }
 }
 
+/// Reads where to bind a socket: `HOST:PORT`, or a host alone for any free port.
+pub(crate) fn bind_endpoint(text: &str) -> Result<Endpoint, String> {
+    let text = text.strip_prefix("tcp://").unwrap_or(text);
+    // An IPv6 address has colons of its own.
+    let has_port = text.rsplit_once(':').is_some_and(|(host, port)| {
+        !port.ends_with(']') && (!host.contains(':') || host.ends_with(']'))
+    });
+    if has_port {
+        endpoint(text)
+    } else {
+        Endpoint::tcp(text, 0).map_err(|error| error.to_string())
+    }
+}
+
+/// Reads where a socket is to connect to: `HOST:PORT`.
+pub(crate) fn connect_endpoint(text: &str) -> Result<Endpoint, String> {
+    let endpoint = endpoint(text)?;
+    if endpoint.port() == Some(0) {
+        return Err("port 0 is for binding only; the other end says which port it took".to_owned());
+    }
+    Ok(endpoint)
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let bare = text.strip_prefix("tcp://").unwrap_or(text);
+    format!("tcp://{bare}")
+        .parse()
+        .map_err(|error| match error {
+            ZsocketError::InvalidEndpoint { reason, .. } => format!("not HOST:PORT: {reason}"),
+            error => error.to_string(),
+        })
+}
+
+/// Reads a number of bytes, such as `64`, `64KiB` or `1MiB`.
+pub(crate) fn size(text: &str) -> Result<usize, String> {
+    let text = text.trim();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+    let unit = match text[digits.len()..].trim() {
+        "" | "B" => 1,
+        "K" | "KiB" => 1 << 10,
+        "M" | "MiB" => 1 << 20,
+        "G" | "GiB" => 1 << 30,
+        _ => return Err("not a number of bytes, such as 64, 64KiB or 1MiB".to_owned()),
+    };
+    let number: usize = digits
+        .parse()
+        .map_err(|_| "not a number of bytes, such as 64, 64KiB or 1MiB".to_owned())?;
+    number
+        .checked_mul(unit)
+        .filter(|bytes| *bytes <= LARGEST)
+        .ok_or_else(|| format!("more than {} MiB", LARGEST >> 20))
+}
+
 /// Reads a number of seconds, such as `2` or `0.5`, as a duration.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
@@ -110,9 +165,45 @@ pub(crate) fn some_seconds(text: &str) -> Result<Duration, String> {
 /// Ten years: far beyond any use, and safe to add to a clock.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
+/// A record of this size still fits a message that receivers take.
+pub(crate) const LARGEST: usize = 1 << 30;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn endpoints_are_host_and_port() {
+        for (text, endpoint) in [
+            ("127.0.0.1:5", "tcp://127.0.0.1:5"),
+            ("tcp://127.0.0.1:5", "tcp://127.0.0.1:5"),
+            ("127.0.0.1", "tcp://127.0.0.1:0"),
+            ("*:5", "tcp://*:5"),
+            ("[::1]:5", "tcp://[::1]:5"),
+            ("[::1]", "tcp://[::1]:0"),
+            ("::1", "tcp://[::1]:0"),
+        ] {
+            let read = bind_endpoint(text);
+            assert_eq!(
+                read.map(|read| read.to_string()),
+                Ok(endpoint.to_owned()),
+                "{text}"
+            );
+        }
+        for text in ["", "rig", "rig:", "rig:x", "rig:70000", "rig:0", "a b:5"] {
+            assert!(connect_endpoint(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_in_powers_of_two() {
+        for (text, bytes) in [("0", 0), ("64", 64), ("64KiB", 65_536), ("1 MiB", 1 << 20)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "x", "-1", "1.5", "1kb", "2GiB", "99999999999999999999"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn seconds_are_read_with_a_fraction() {

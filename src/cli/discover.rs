@@ -76,7 +76,7 @@ impl Discover {
         let (notice, colour) = match event {
             ChirpEvent::Discovered(_) => ("discovered", Colour::Good),
             ChirpEvent::Departed(_) => ("departed", Colour::Notice),
-            _ => ("died", Colour::Bad),
+            ChirpEvent::Died(_) => ("died", Colour::Bad),
         };
         let service = event.service();
         if out.is_json() {

@@ -72,7 +72,6 @@ pub(crate) fn interfaces_of(host: Option<&str>) -> Interfaces {
 impl From<ChirpError> for Failure {
     fn from(error: ChirpError) -> Self {
         let exit = match &error {
-            ChirpError::UnknownInterface { .. } => Exit::Usage,
             error if error.is_interface() => Exit::Connection,
             _ => Exit::Failed,
         };

@@ -6,6 +6,7 @@
 //! | `exit`, `print` | exit codes, messages, standard output |
 //! | `bench/` | the figures of this machine beside those of raw libzmq |
 //! | `console/` | the remote console: line, completion and state are pure, the shell is thin |
+//! | `run/` | the ends of the data plane, and run files |
 //! | `discover`, `discovery` | who announces what |
 //! | `complete` | completions and manual pages |
 
@@ -28,6 +29,7 @@ mod listen;
 mod names;
 mod origin;
 mod print;
+mod run;
 mod send;
 mod show;
 mod signal;
@@ -86,6 +88,9 @@ enum Verb {
     /// Print what the bus publishes
     #[command(after_help = listen::EXAMPLES)]
     Listen(listen::Listen),
+    /// Send, receive and inspect runs of data
+    #[command(after_help = run::EXAMPLES)]
+    Run(run::Run),
     /// Print which services come and go, as CHIRP announces them
     #[command(after_help = discover::EXAMPLES)]
     Discover(discover::Discover),
@@ -162,6 +167,7 @@ impl Verb {
             Self::Send(verb) => verb.run(out),
             Self::Listen(verb) => verb.run(out),
             Self::Console(verb) => verb.run(out),
+            Self::Run(verb) => verb.run(out),
             Self::Discover(verb) => verb.run(out),
             Self::Keys(verb) => verb.run(out),
             Self::Bench(verb) => verb.run(out),

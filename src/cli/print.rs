@@ -118,14 +118,35 @@ pub(crate) fn time_of_day(when: SystemTime) -> String {
 
 /// The date and the time of day in UTC, as `2026-11-20 21:23:00`.
 pub(crate) fn date_and_time(when: SystemTime) -> String {
-    let days = when
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
-        / 86_400;
+    let since = when.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let days = i64::try_from(since.as_secs() / 86_400).unwrap_or_default();
+    let time = time_of_day(when);
+    format!(
+        "{} {}",
+        date(days),
+        time.split('.').next().unwrap_or_default()
+    )
+}
+
+/// A moment as RFC 3339 has it, in UTC with nanoseconds: `2026-11-20T21:23:00.000000000Z`.
+///
+/// Moments before 1970 have negative seconds; the nanoseconds count forward at any time.
+pub(crate) fn rfc_3339(seconds: i64, nanoseconds: u32) -> String {
+    let time = seconds.rem_euclid(86_400);
+    format!(
+        "{}T{:02}:{:02}:{:02}.{nanoseconds:09}Z",
+        date(seconds.div_euclid(86_400)),
+        time / 3600,
+        time / 60 % 60,
+        time % 60,
+    )
+}
+
+/// The date so many days after 1970 began.
+fn date(days: i64) -> String {
     // Years that begin in March have their odd day at the end (the usual days-to-civil calculation).
     let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
     let year_of_era =
         (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
@@ -136,12 +157,8 @@ pub(crate) fn date_and_time(when: SystemTime) -> String {
     } else {
         month_from_march - 9
     };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let time = time_of_day(when);
-    format!(
-        "{year:04}-{month:02}-{day:02} {}",
-        time.split('.').next().unwrap_or_default()
-    )
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
 }
 
 fn write_out(line: &[u8]) -> Result<(), Failure> {
@@ -216,5 +233,20 @@ mod tests {
                 text
             );
         }
+    }
+
+    #[test]
+    fn moments_are_told_as_rfc_3339() {
+        for (seconds, nanoseconds, text) in [
+            (0, 0, "1970-01-01T00:00:00.000000000Z"),
+            (-1, 999_999_999, "1969-12-31T23:59:59.999999999Z"),
+            (1_709_251_199, 5, "2024-02-29T23:59:59.000000005Z"),
+            (-62_135_596_800, 0, "0001-01-01T00:00:00.000000000Z"),
+        ] {
+            assert_eq!(rfc_3339(seconds, nanoseconds), text);
+        }
+        // What a peer may send; it is to be told, too.
+        assert!(rfc_3339(i64::MAX, 0).ends_with('Z'));
+        assert!(rfc_3339(i64::MIN, 0).ends_with('Z'));
     }
 }

@@ -39,6 +39,19 @@ impl Stop {
         Self { asked }
     }
 
+    /// Ends the program at the next signal: the verb is ending already, and takes too long.
+    pub(crate) fn end_at_the_next(&self) {
+        let asked = self.asked.clone();
+        // Not joined: it waits for signals as long as the program runs. Without it the third signal ends the program.
+        let _ = thread::Builder::new()
+            .name("acqbus-stop".to_owned())
+            .spawn(move || {
+                if let Ok(exit) = asked.recv() {
+                    std::process::exit(i32::from(exit.code()));
+                }
+            });
+    }
+
     /// Gets one item when the user wants to stop: the exit code of the signal that came.
     pub(crate) const fn asked(&self) -> &Receiver<Exit> {
         &self.asked

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use crate::chirp::{ChirpEvent, ChirpId, DiscoveredService, ServiceId};
 use crate::cli::args::{self, Bus};
 use crate::cli::discovery::Discovery;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::Failure;
 use crate::cli::print::{Output, note};
 
 /// Where the bus is; who says nothing of it gets a rig that announces itself.
@@ -53,7 +53,8 @@ impl Place {
         }
         let rigs = match self.look() {
             Ok(rigs) => rigs,
-            Err(failure) if failure.exit() == Exit::Usage => return Err(failure),
+            // What was asked for in so many words is not left out in silence.
+            Err(failure) if !self.discovery.interface.is_empty() => return Err(failure),
             Err(failure) => {
                 log::info!("rigs cannot be looked for: {failure}");
                 Vec::new()

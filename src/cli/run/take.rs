@@ -1,0 +1,350 @@
+//! What `run receive` does with each event of a run: writes, counts, hashes, tells.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::Mutex;
+use serde_json::json;
+
+use crate::cdtp::{Bor, Eor, Record, RunEvent, RunEvents};
+use crate::cli::exit::Failure;
+use crate::cli::print::{Colour, Output, note};
+use crate::cli::run::digest::{Blocks, Digests};
+use crate::cli::run::progress::{Counts, Moved, Progress};
+use crate::cli::run::show;
+use crate::cli::run::totals::{Moving, Totals};
+use crate::relay::{Recorded, RunRecorder};
+
+/// How far the taking has come, for the thread that decides when it ends.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    begun: AtomicU64,
+    ended: AtomicU64,
+    failure: Mutex<Option<Failure>>,
+}
+
+impl Course {
+    /// Runs that have begun.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    /// Runs that have ended.
+    pub(super) fn ended(&self) -> u64 {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing more can be done.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.lock().is_some()
+    }
+}
+
+/// The thread that takes events, until there are no more.
+pub(super) struct Taking {
+    course: Arc<Course>,
+    changes: Receiver<()>,
+    thread: JoinHandle<Result<Taken, Failure>>,
+}
+
+/// What was taken in all.
+pub(super) struct Taken {
+    /// The last line.
+    pub(super) totals: Totals,
+    /// A run has records missing, or no end.
+    pub(super) has_broken_run: bool,
+}
+
+impl Taking {
+    /// Starts to take events; what fails is kept, and the rest is taken without being used, so that the receiver can stop.
+    pub(super) fn start(
+        events: RunEvents,
+        recorder: Option<RunRecorder>,
+        hash: bool,
+        out: Output,
+    ) -> Result<Self, Failure> {
+        let counts = Arc::new(Counts::default());
+        let progress = Progress::start(Arc::clone(&counts), out)?;
+        let (change, changes) = bounded(1);
+        let course = Arc::new(Course::default());
+        let mut taker = Taker {
+            out,
+            course: Arc::clone(&course),
+            change,
+            counts,
+            progress,
+            recorder,
+            digests: Digests::start(hash)?,
+            gathered: Gathered::default(),
+            runs: HashMap::new(),
+            next_run: 0,
+            moved: Moved::default(),
+            ended: Moved::default(),
+            late: 0,
+            duplicates: 0,
+            faults: 0,
+            moving: Moving::default(),
+            told: 0,
+            has_broken_run: false,
+        };
+        let thread = thread::Builder::new()
+            .name("acqbus-take".to_owned())
+            .spawn(move || {
+                for event in events {
+                    if let Err(failure) = taker.take(event) {
+                        taker.fail(failure);
+                    }
+                }
+                taker.finish()
+            })?;
+        Ok(Self {
+            course,
+            changes,
+            thread,
+        })
+    }
+
+    /// How far it has come.
+    pub(super) fn course(&self) -> &Course {
+        &self.course
+    }
+
+    /// Gets an item when the course has changed.
+    pub(super) const fn changes(&self) -> &Receiver<()> {
+        &self.changes
+    }
+
+    /// Waits until all events are taken, which they are once the receiver has stopped.
+    pub(super) fn finish(self) -> Result<Taken, Failure> {
+        let ended = self.thread.join();
+        if let Some(failure) = self.course.failure.lock().take() {
+            return Err(failure);
+        }
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+struct Taker {
+    out: Output,
+    course: Arc<Course>,
+    change: Sender<()>,
+    counts: Arc<Counts>,
+    progress: Progress,
+    recorder: Option<RunRecorder>,
+    digests: Digests<Vec<Record>>,
+    gathered: Gathered,
+    /// Number of the open run of each sender.
+    runs: HashMap<String, usize>,
+    next_run: usize,
+    moved: Moved,
+    /// What the ends of runs have told: exact, where `moved` is as it looks now.
+    ended: Moved,
+    late: u64,
+    duplicates: u64,
+    faults: u64,
+    moving: Moving,
+    /// Missing records and faults that were printed since the last begin or end of a run.
+    told: u32,
+    has_broken_run: bool,
+}
+
+/// Records of one run that wait to be hashed together.
+#[derive(Default)]
+struct Gathered {
+    run: usize,
+    bytes: u64,
+    records: Vec<Record>,
+}
+
+impl Blocks for Vec<Record> {
+    fn each(&self, each: &mut dyn FnMut(&[u8])) {
+        for record in self {
+            record.blocks().for_each(&mut *each);
+        }
+    }
+}
+
+impl Taker {
+    fn take(&mut self, event: RunEvent) -> Result<(), Failure> {
+        if self.course.has_failed() {
+            return Ok(());
+        }
+        let recorded = match &mut self.recorder {
+            Some(recorder) => recorder.write(&event)?,
+            None => None,
+        };
+        let file = match recorded {
+            Some(Recorded::Finished(run)) => Some(run.path),
+            _ => None,
+        };
+        match event {
+            RunEvent::Record(record) => self.record(record),
+            RunEvent::Bor(bor) => self.begin(&bor),
+            RunEvent::Eor(eor) => self.end(&eor, false, file.as_deref()),
+            RunEvent::Substitute(eor) => self.end(&eor, true, file.as_deref()),
+            RunEvent::Lost(lost) => {
+                self.moved.missed += lost.count;
+                self.counts.set(self.moved);
+                self.tell(|| show::lost(&lost))
+            }
+            RunEvent::Fault(fault) => {
+                self.faults += 1;
+                self.tell(|| show::fault(&fault))
+            }
+        }
+    }
+
+    fn record(&mut self, record: Record) -> Result<(), Failure> {
+        let bytes = record.payload_bytes();
+        self.moved.records += 1;
+        self.moved.bytes += bytes;
+        self.counts.set(self.moved);
+        if !self.digests.is_on() {
+            return Ok(());
+        }
+        let is_same = self
+            .gathered
+            .records
+            .last()
+            .is_some_and(|last| last.sender() == record.sender());
+        if !is_same {
+            self.hash()?;
+            self.gathered.run = self.run_of(record.sender());
+        }
+        self.gathered.bytes += bytes;
+        self.gathered.records.push(record);
+        if self.gathered.bytes >= GATHERED_BYTES || self.gathered.records.len() >= GATHERED_RECORDS
+        {
+            self.hash()?;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, bor: &Bor) -> Result<(), Failure> {
+        self.hash()?;
+        self.moving.mark();
+        self.told = 0;
+        self.runs.remove(bor.sender.as_str());
+        self.run_of(bor.sender.as_str());
+        self.course.begun.fetch_add(1, Ordering::Release);
+        self.changed();
+        let out = self.out;
+        self.progress.aside(|| {
+            if out.is_json() {
+                let sender = bor.sender.as_str();
+                out.object(&show::bor(sender, &bor.user_tags, &bor.configuration))
+            } else {
+                out.line(&show::bor_line(bor, out))
+            }
+        })
+    }
+
+    fn end(&mut self, eor: &Eor, substitute: bool, file: Option<&Path>) -> Result<(), Failure> {
+        self.hash()?;
+        self.moving.mark();
+        self.told = 0;
+        let run = self.run_of(eor.sender.as_str());
+        self.runs.remove(eor.sender.as_str());
+        let sha256 = self.digests.of_run(run)?;
+        self.ended.records += eor.counts.records;
+        self.ended.bytes += eor.counts.bytes;
+        // An EOR can announce any number.
+        self.ended.missed = self.ended.missed.saturating_add(eor.counts.missed);
+        self.late += eor.counts.late;
+        self.duplicates += eor.counts.duplicates;
+        if self.runs.is_empty() {
+            self.moved = self.ended;
+            self.counts.set(self.moved);
+        }
+        self.has_broken_run |= show::is_broken(eor.condition);
+        let out = self.out;
+        self.progress.aside(|| {
+            if out.is_json() {
+                let mut object = show::eor(eor, substitute, sha256.as_deref());
+                object["file"] = json!(file);
+                out.object(&object)
+            } else {
+                let file = file.map_or_else(String::new, |file| format!(", in {}", file.display()));
+                out.line(&(show::eor_line(eor, substitute, out) + &file))
+            }
+        })?;
+        self.course.ended.fetch_add(1, Ordering::Release);
+        self.changed();
+        Ok(())
+    }
+
+    /// Tells what is missing or unusable, but not without end: the counts are complete anyway.
+    fn tell(&mut self, what: impl FnOnce() -> (serde_json::Value, String)) -> Result<(), Failure> {
+        self.told = self.told.saturating_add(1);
+        if self.told > MOST_TOLD {
+            return Ok(());
+        }
+        let (object, text) = what();
+        let out = self.out;
+        self.progress.aside(|| {
+            if out.is_json() {
+                return out.object(&object);
+            }
+            note(&out.paint(Colour::Notice, &format!("-- {text}")));
+            Ok(())
+        })?;
+        if self.told == MOST_TOLD && !out.is_json() {
+            let text = "-- more of these are only counted until a run begins or ends";
+            self.progress.aside(|| note(text));
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Taken, Failure> {
+        self.hash()?;
+        if let Some(recorder) = self.recorder.take() {
+            recorder.close()?;
+        }
+        let mut totals = Totals::new(self.ended, self.moving.took(), self.digests.of_all()?);
+        totals.runs = self.course.ended();
+        totals.late = self.late;
+        totals.duplicates = self.duplicates;
+        totals.faults = self.faults;
+        Ok(Taken {
+            totals,
+            has_broken_run: self.has_broken_run,
+        })
+    }
+
+    fn fail(&self, failure: Failure) {
+        self.course.failure.lock().get_or_insert(failure);
+        self.changed();
+    }
+
+    fn changed(&self) {
+        // A full channel says the same.
+        let _ = self.change.try_send(());
+    }
+
+    fn hash(&mut self) -> Result<(), Failure> {
+        if self.gathered.records.is_empty() {
+            return Ok(());
+        }
+        let gathered = std::mem::take(&mut self.gathered);
+        self.digests.add(gathered.run, gathered.records)
+    }
+
+    fn run_of(&mut self, sender: &str) -> usize {
+        if let Some(run) = self.runs.get(sender) {
+            return *run;
+        }
+        self.next_run += 1;
+        self.runs.insert(sender.to_owned(), self.next_run);
+        self.next_run
+    }
+}
+
+/// What is gathered keeps whole messages in memory, so it is not much.
+const GATHERED_BYTES: u64 = 256 * 1024;
+const GATHERED_RECORDS: usize = 4096;
+
+const MOST_TOLD: u32 = 20;
