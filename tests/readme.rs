@@ -2,7 +2,9 @@
 //!
 //! Each line of a fenced `sh` block is one command, run by bash in an empty folder with the scripts and the program in it.
 //! A comment says what is out of the ordinary: `# until Ctrl-C` for what runs until it is interrupted, `# exit code N` for
-//! what does not end with 0. A rig that runs until Ctrl-C serves the commands behind it, until the next one starts.
+//! what does not end with 0. A rig that runs until Ctrl-C serves the commands behind it, until the next one starts. What is
+//! there `# until the run ends` is started beside the next command, and must have ended behind it. `# without an address` is
+//! for a client that must find the rig.
 //!
 //! One thing is put in place of the real one: `cargo`, which would build all anew; it is noted that it was called.
 //! The Rust of the README is compiled and run by `cargo test --doc`.
@@ -31,6 +33,7 @@ fn every_command_does_what_it_says() {
     let commands = commands();
     assert!(commands.len() > 20, "only {} commands", commands.len());
     let mut rig: Option<Rig> = None;
+    let mut beside = None;
     for command in &commands {
         say(&format!("README: {}", command.text));
         if command.is_rig() {
@@ -38,11 +41,19 @@ fn every_command_does_what_it_says() {
                 rig.interrupt();
             }
             rig = Some(Rig::start(&place, command));
+        } else if command.until_run_ends {
+            let process = start(place.bash(&format!("exec {}", command.text)));
+            beside = Some((process, &command.text));
         } else {
             let rig = rig.as_ref().expect("the first command starts a rig");
             run(&place, rig, command);
+            if let Some((process, text)) = beside.take() {
+                let (status, out) = finish(process, text);
+                assert_eq!(status.code(), Some(0), "{text}\n{out}");
+            }
         }
     }
+    assert!(beside.is_none(), "nothing follows what waits for a run");
     rig.expect("there is one").interrupt();
 
     let cargo = fs::read_to_string(place.path().join("cargo.log")).expect("cargo was called");
@@ -151,6 +162,8 @@ struct Line {
     text: String,
     exit_code: i32,
     until_interrupted: bool,
+    until_run_ends: bool,
+    without_address: bool,
 }
 
 impl Line {
@@ -165,6 +178,8 @@ impl Line {
             text,
             exit_code,
             until_interrupted: comment.contains("until Ctrl-C"),
+            until_run_ends: comment.contains("until the run ends"),
+            without_address: comment.contains("without an address"),
         })
     }
 
@@ -223,6 +238,8 @@ impl Place {
             .env("PATH", path)
             .env("HOME", self.path())
             .env("NO_COLOR", "1")
+            // Other rigs on this machine are not those of this page.
+            .env("ACQBUS_GROUP", format!("readme_{}", std::process::id()))
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_STATE_HOME")
@@ -280,7 +297,9 @@ fn run(place: &Place, rig: &Rig, command: &Line) {
     let mut bash = place.bash(&format!("{exec}{text}"));
     // A second rig on this machine takes other ports.
     let ports = if command.serves() { (0, 0) } else { rig.ports };
-    with_ports(&mut bash, ports);
+    if !command.without_address {
+        with_ports(&mut bash, ports);
+    }
     let mut process = start(bash);
     if command.until_interrupted {
         let first = process.line(Instant::now() + DEADLINE);
