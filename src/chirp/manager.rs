@@ -146,6 +146,7 @@ impl ChirpManager {
     /// A channel of what comes and goes, which begins with what is known; it ends with the manager.
     ///
     /// A subscriber that lets [`event_queue`](ChirpOptions::event_queue) events pile up misses the next ones, which is counted.
+    /// One that was dropped is forgotten with the next event.
     #[must_use]
     pub fn subscribe(&self) -> Receiver<ChirpEvent> {
         let mut inner = self.shared.inner.lock();
