@@ -5,9 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use acqbus::cdtp::{
-    Arrival, CdtpError, DataReceiver, DataRecord, Encoding, MessageKind, NoEvent, ReceiveThreads,
-    ReceiverOptions, Record, RunCondition, RunEvent, RunEvents, Tags, TransmitterState, encode_bor,
-    encode_eor, encode_message,
+    Arrival, CdtpError, DataReceiver, DataRecord, DataTransmitter, Encoding, MessageKind, NoEvent,
+    ReceiveThreads, ReceiverOptions, Record, Run, RunCondition, RunEvent, RunEvents, RunStart,
+    Tags, TransmitterOptions, TransmitterState, encode_bor, encode_eor, encode_message,
 };
 use acqbus::chirp::{ChirpId, DiscoveredService, ServiceId};
 use acqbus::zsocket::{Context, Endpoint, Frame, Socket, SocketKind, SocketOptions};
@@ -614,5 +614,48 @@ fn a_handler_that_panics_or_stops_its_own_receiver_is_told_so() {
             matches!(outside, Err(CdtpError::HandlerPanicked)),
             "{outside:?}"
         );
+    }
+}
+
+#[test]
+fn what_a_transmitter_sends_comes_out_byte_for_byte() {
+    for threshold in [0, 128] {
+        let options = TransmitterOptions::default().payload_threshold_kib(threshold);
+        let any = Endpoint::tcp("127.0.0.1", 0).unwrap();
+        let transmitter = DataTransmitter::bind("Camera.Top", &any, options).unwrap();
+        let (receiver, mut events) = start(quick());
+        receiver.add_endpoint(transmitter.endpoint()).unwrap();
+        let sizes = [0, 1, 31, 64, 255, 256, 65_535, 65_536, 300_000, 8 << 20];
+        let image = |size: usize| -> Vec<u8> { (0..size).map(|at| (at % 251) as u8).collect() };
+        let sending = thread::spawn(move || {
+            let run = Run::begin(&transmitter, RunStart::new("run_1")).unwrap();
+            for size in sizes {
+                let record = run
+                    .new_data_record()
+                    .with_tags(Tags::new().with("size", size as i64));
+                let record = record.with_block(image(size)).with_block(b"end");
+                run.send_data_record(record).unwrap();
+            }
+            // A number that is drawn and not sent is a record that is missing.
+            let _ = run.new_data_record();
+            run.finish(RunCondition::GOOD).unwrap();
+        });
+        assert!(is_bor(&next(&mut events)));
+        for (index, size) in sizes.into_iter().enumerate() {
+            let record = next_record(&mut events);
+            assert_eq!(record.sequence(), index as u64 + 1);
+            assert_eq!(record.tags(), Tags::new().with("size", size as i64));
+            let blocks: Vec<_> = record.blocks().collect();
+            assert!(blocks == [&image(size)[..], b"end"], "{size} bytes");
+        }
+        let last = sizes.len() as u64 + 1;
+        assert!(matches!(next(&mut events), RunEvent::Lost(lost) if lost.first == last));
+        let RunEvent::Eor(eor) = next(&mut events) else {
+            panic!("no end");
+        };
+        assert_eq!(eor.condition, RunCondition::INCOMPLETE);
+        assert_eq!((eor.counts.records, eor.counts.missed), (last - 1, 1));
+        sending.join().unwrap();
+        receiver.stop_receiving().unwrap();
     }
 }

@@ -17,6 +17,9 @@ pub struct Record {
     held: Arc<Held>,
     start: usize,
     end: usize,
+    /// Known from the telling, and asked for so often that reading it again would cost.
+    sequence: u64,
+    payload_bytes: u64,
     arrival: Arrival,
 }
 
@@ -42,7 +45,7 @@ impl Record {
     /// Its number; the first of a run is 1.
     #[must_use]
     pub fn sequence(&self) -> u64 {
-        self.view().sequence()
+        self.sequence
     }
 
     /// Its tags, decoded.
@@ -60,7 +63,7 @@ impl Record {
     /// How many bytes its blocks have.
     #[must_use]
     pub fn payload_bytes(&self) -> u64 {
-        self.view().payload_bytes()
+        self.payload_bytes
     }
 
     /// How its number follows those before it.
@@ -185,6 +188,8 @@ impl Iterator for Unfold {
             held: Arc::clone(&self.held),
             start,
             end: self.at,
+            sequence: record.sequence(),
+            payload_bytes: record.payload_bytes(),
             arrival,
         }))
     }
