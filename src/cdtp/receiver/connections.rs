@@ -101,3 +101,64 @@ impl Connections {
         self.inner.lock().entries.retain(|entry| entry.id != id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(port: u16) -> Endpoint {
+        Endpoint::tcp("127.0.0.1", port).unwrap()
+    }
+
+    fn host(name: &str) -> Asked {
+        Asked::Host(ChirpId::of(name))
+    }
+
+    fn connected(admit: Admit) -> (PeerId, Option<PeerId>) {
+        match admit {
+            Admit::Connect { id, instead } => (id, instead),
+            Admit::Known => panic!("known"),
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_connected_once_whoever_asks() {
+        let connections = Connections::default();
+        connected(connections.admit(host("a.b"), &endpoint(1)));
+        assert_eq!(connections.admit(host("A.B"), &endpoint(1)), Admit::Known);
+        assert_eq!(
+            connections.admit(Asked::Endpoint, &endpoint(1)),
+            Admit::Known
+        );
+        assert_eq!(connections.admit(host("c.d"), &endpoint(1)), Admit::Known);
+        assert_eq!(connections.leave(|asked, _| *asked == host("a.b")), None);
+        assert!(
+            connections
+                .leave(|asked, _| *asked == host("c.d"))
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn a_host_at_another_port_takes_the_place_of_the_old_one() {
+        let connections = Connections::default();
+        let (old, none) = connected(connections.admit(host("a.b"), &endpoint(1)));
+        let (new, instead) = connected(connections.admit(host("a.b"), &endpoint(2)));
+        assert_eq!((none, instead), (None, Some(old)));
+        assert!(connections.forget_left(old));
+        assert!(!connections.forget_left(new), "it does not leave");
+    }
+
+    #[test]
+    fn one_that_leaves_and_is_asked_for_again_stays() {
+        let connections = Connections::default();
+        let (id, _) = connected(connections.admit(host("a.b"), &endpoint(1)));
+        assert_eq!(connections.leave(|_, _| true), Some(id));
+        assert_eq!(connections.leave(|_, _| true), None);
+        assert_eq!(connections.admit(host("a.b"), &endpoint(1)), Admit::Known);
+        assert!(!connections.forget_left(id));
+        assert_eq!(connections.leave(|_, _| true), Some(id));
+        assert!(connections.forget_left(id));
+        connected(connections.admit(host("a.b"), &endpoint(1)));
+    }
+}

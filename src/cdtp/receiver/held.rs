@@ -197,72 +197,128 @@ impl Iterator for Unfold {
 
 /// Messages to receive into, used again when nobody keeps a record of them.
 ///
-/// It keeps a reference to each, so it sees when it is the only one left; nothing has to be sent back. The frames of those are
-/// freed by [`release`](Self::release), which the owner calls when it has nothing to do.
+/// It keeps a reference to each that it gave out, so it sees when it is the only one left; nothing has to be sent back.
 pub(crate) struct HeldPool {
+    free: Vec<Arc<Held>>,
     /// In the order in which they were given out: the front is the likeliest to be free.
     given: VecDeque<Arc<Held>>,
     limit: usize,
     nobody: SenderName,
-    /// Some in `given` may be free and still have their frame.
-    dirty: bool,
 }
 
 impl HeldPool {
     /// Keeps at most `limit` messages in sight; those beyond are freed by their last record.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
+            free: Vec::new(),
             given: VecDeque::new(),
             limit: limit.max(1),
             nobody: SenderName::received(""),
-            dirty: false,
         }
     }
 
     /// One that nobody else has.
     pub(crate) fn take(&mut self) -> Arc<Held> {
-        for _ in 0..self.given.len().min(LOOKS) {
-            let Some(mut held) = self.given.pop_front() else {
-                break;
-            };
-            if Arc::get_mut(&mut held).is_some() {
-                return held;
-            }
-            // A record of it is kept for longer: look at it again when all others were.
-            self.given.push_back(held);
+        if let Some(held) = self.free.pop().or_else(|| self.come_back(LOOKS)) {
+            return held;
         }
         Arc::new(Held::new(self.nobody.clone()))
     }
 
     /// Puts back one that was not needed.
     pub(crate) fn put_back(&mut self, held: Arc<Held>) {
-        self.given.push_front(held);
+        self.free.push(held);
     }
 
     /// Keeps sight of one that goes out.
     pub(crate) fn watch(&mut self, held: &Arc<Held>) {
-        if self.given.len() < self.limit {
+        if self.free.len() + self.given.len() < self.limit {
             self.given.push_back(Arc::clone(held));
         }
-        self.dirty = true;
     }
 
-    /// Frees the frames that nobody needs; true if some are still in use.
-    pub(crate) fn release(&mut self) -> bool {
-        if !self.dirty {
-            return false;
-        }
-        let mut kept = false;
-        for held in &mut self.given {
-            match Arc::get_mut(held) {
-                Some(held) => held.frame = Frame::new(),
-                None => kept = true,
+    /// Frees the frames that nobody needs; for an owner who has nothing to do. Looks at some only, so that it costs little.
+    pub(crate) fn release(&mut self) {
+        for _ in 0..LOOKS_AT_REST.min(self.given.len()) {
+            if let Some(mut held) = self.come_back(1) {
+                if let Some(held) = Arc::get_mut(&mut held) {
+                    held.frame = Frame::new();
+                }
+                self.free.push(held);
             }
         }
-        self.dirty = kept;
-        kept
+    }
+
+    /// One of the first that were given out, if nobody has it any more.
+    fn come_back(&mut self, looks: usize) -> Option<Arc<Held>> {
+        for _ in 0..looks.min(self.given.len()) {
+            let mut held = self.given.pop_front()?;
+            if Arc::get_mut(&mut held).is_some() {
+                return Some(held);
+            }
+            // A record of it is kept for longer: look at it again when all others were.
+            self.given.push_back(held);
+        }
+        None
     }
 }
 
 /// How many messages are looked at for one that is free, before a new one is made.
 const LOOKS: usize = 4;
+
+/// The same when there is nothing else to do.
+const LOOKS_AT_REST: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_used_again_once_nobody_has_it() {
+        let mut pool = HeldPool::new(8);
+        let first = pool.take();
+        let place = Arc::as_ptr(&first);
+        pool.watch(&first);
+        let second = pool.take();
+        assert_ne!(Arc::as_ptr(&second), place, "the first is in use");
+        drop(first);
+        assert_eq!(Arc::as_ptr(&pool.take()), place);
+    }
+
+    #[test]
+    fn a_message_that_is_kept_does_not_hold_up_the_others() {
+        let mut pool = HeldPool::new(8);
+        let kept = pool.take();
+        pool.watch(&kept);
+        let mut places = Vec::new();
+        for _ in 0..10 {
+            let other = pool.take();
+            places.push(Arc::as_ptr(&other));
+            pool.watch(&other);
+        }
+        places.dedup();
+        assert_eq!(places.len(), 1);
+        assert_ne!(places[0], Arc::as_ptr(&kept));
+    }
+
+    #[test]
+    fn at_rest_the_frames_of_free_messages_are_freed() {
+        let mut pool = HeldPool::new(8);
+        let messages: Vec<_> = (0..3).map(|_| pool.take()).collect();
+        for mut held in messages {
+            Arc::get_mut(&mut held).unwrap().frame = Frame::from_slice(&[1; 100]);
+            pool.watch(&held);
+        }
+        pool.release();
+        assert_eq!(pool.free.len(), 3);
+        assert!(pool.free.iter().all(|held| held.frame.is_empty()));
+    }
+
+    #[test]
+    fn no_more_than_the_limit_are_kept() {
+        let mut pool = HeldPool::new(2);
+        let messages: Vec<_> = (0..5).map(|_| pool.take()).collect();
+        messages.iter().for_each(|held| pool.watch(held));
+        assert_eq!(pool.given.len(), 2);
+    }
+}

@@ -256,6 +256,7 @@ impl DataReceiver {
             },
             pool_limit: (2 * options.queue_messages).clamp(64, POOL_LIMIT),
         };
+        let context = Context::new()?;
         let (control, thread) = match options.threads {
             ReceiveThreads::One => threads::start_one(shared.clone())?,
             ReceiveThreads::PerSender => threads::start_each(shared.clone())?,
@@ -264,7 +265,7 @@ impl DataReceiver {
         Ok(Self {
             shared,
             control,
-            context: Context::new()?,
+            context,
             socket: SocketOptions::default()
                 .recv_hwm(options.recv_hwm.max(1))
                 .max_message_bytes((frame_bytes > 0).then_some(frame_bytes))

@@ -151,3 +151,74 @@ impl Item {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cdtp::SenderName;
+    use crate::cdtp::receiver::event::Lost;
+
+    fn item(first: u64, bytes: usize) -> Item {
+        let lost = Lost {
+            sender: SenderName::received("a.b"),
+            first,
+            count: 1,
+        };
+        Item::Event(RunEvent::Lost(lost), bytes)
+    }
+
+    fn numbers(taken: &mut VecDeque<Item>) -> Vec<u64> {
+        let number = |item| match item {
+            Item::Event(RunEvent::Lost(lost), _) => lost.first,
+            _ => 0,
+        };
+        taken.drain(..).map(number).collect()
+    }
+
+    #[test]
+    fn items_come_out_in_order_and_none_is_dropped_by_its_bounds() {
+        for (items, bytes) in [(1, usize::MAX), (100, 0), (3, 25)] {
+            let queue = Queue::new(items, bytes);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    (0..1000).for_each(|first| queue.put(item(first, 10)).unwrap());
+                    queue.end();
+                });
+                let (mut taken, mut all) = (VecDeque::new(), Vec::new());
+                while queue.take(&mut taken, None) == Taken::Items {
+                    assert!(
+                        taken.len() <= items && (taken.len() == 1 || 10 * taken.len() <= bytes)
+                    );
+                    all.extend(numbers(&mut taken));
+                }
+                assert_eq!(all, (0..1000).collect::<Vec<_>>());
+            });
+        }
+    }
+
+    #[test]
+    fn a_deadline_ends_the_wait_for_an_item() {
+        let queue = Queue::new(1, 0);
+        let soon = Instant::now() + Duration::from_millis(5);
+        assert_eq!(queue.take(&mut VecDeque::new(), Some(soon)), Taken::Nothing);
+        assert!(Instant::now() >= soon);
+    }
+
+    #[test]
+    fn closing_frees_whoever_waits_and_keeps_what_is_there() {
+        let queue = Queue::new(1, 0);
+        queue.put(item(7, 0)).unwrap();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| queue.put(item(8, 0)).is_err());
+            queue.close();
+            assert!(waiting.join().unwrap());
+        });
+        let mut taken = VecDeque::new();
+        assert_eq!(queue.take(&mut taken, None), Taken::Items);
+        assert_eq!(numbers(&mut taken), [7]);
+        assert_eq!(queue.take(&mut taken, None), Taken::Ended);
+    }
+}
