@@ -301,6 +301,24 @@ fn missing_records_are_a_failure_that_is_counted() {
 }
 
 #[test]
+fn sender_that_starts_anew_is_received_to_its_end() {
+    let program = Program::new();
+    let transmitter = transmitter();
+    let receiver = start_receiver(&program, transmitter.port(), &["--json"]);
+    transmitter.send_bor(&Tags::new(), &Tags::new()).unwrap();
+    let run = Run::begin(&transmitter, RunStart::new("anew")).unwrap();
+    run.send_data_record(run.new_data_record().with_block(b"abc"))
+        .unwrap();
+    run.finish(RunCondition::GOOD).unwrap();
+    let lines = receiver.end().code(1).json();
+    let ends: Vec<_> = lines.iter().filter(|l| l["notice"] == "eor").collect();
+    assert_eq!(ends[0]["substitute"], true);
+    assert_eq!(ends[1]["condition"], "GOOD");
+    assert_eq!(ends[1]["records"], 1);
+    assert_eq!(lines.last().unwrap()["runs"], 2);
+}
+
+#[test]
 fn unusable_message_is_bad_data_and_the_run_goes_on() {
     let program = Program::new();
     let push = Context::new()

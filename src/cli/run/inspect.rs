@@ -197,6 +197,6 @@ Examples:
   acqbus run inspect runs/night_7@Camera.Top.acqrun
   acqbus run inspect --check --json runs/night_7@Camera.Top.acqrun | jq -r .sha256
 
-A finished file tells this from its index, at once; --check reads all of it. The exit code is 6 when
-the file is damaged, torn or has no end of run, and 1 when it is whole and its run is INCOMPLETE or
-ABORTED. A run that is still being written, or was cut off, is in a file that ends with .part.";
+A finished file tells this from its index, at once; --check reads all of it. The exit code is 6
+when the file is damaged, torn or has no end of run, and 1 when it is whole and its run INCOMPLETE
+or ABORTED. A run that is still being written, or was cut off, is in a file that ends with .part.";

@@ -88,7 +88,7 @@ impl Receive {
             receiver.add_endpoint(endpoint)?;
         }
         let manager = match self.connect.as_slice() {
-            [] => Some(self.discovery.join()?),
+            [] => Some(self.discovery.join(None)?),
             _ => None,
         };
         self.say_started(out)?;
@@ -181,8 +181,9 @@ impl Receive {
                     if course.has_failed() {
                         return Ok(Ended::Failed);
                     }
-                    let (begun, ended) = (course.begun(), course.ended());
-                    if begun == ended && self.wanted().is_some_and(|wanted| ended >= wanted) {
+                    let is_open = course.begun() > course.ended();
+                    let wanted = self.wanted();
+                    if !is_open && wanted.is_some_and(|wanted| course.finished() >= wanted) {
                         return Ok(Ended::Count);
                     }
                 },
@@ -343,13 +344,14 @@ Examples:
   acqbus run receive --group edda --interface all --name Camera.Top --name Digitizer.One --count 0
   acqbus run receive --json | tail -1 | jq -r .sha256
 
-Without --connect, all senders of the group are received that CHIRP announces. --json prints a line for
-each begin (bor) and end (eor) of a run, for missing records (lost) and unusable messages (fault; at most
-20 between two ends), and last the totals. The SHA-256 there is of all blocks in the order in which they
-came; with several senders at once that order changes, and the one of each eor does not.
+Without --connect, all senders of the group are received that CHIRP announces. --json prints a
+line for each begin (bor) and end (eor) of a run, for missing records (lost) and for unusable
+messages (fault), of these at most 20 between two others, and last the totals. The SHA-256 there is
+of all blocks in the order in which they came; with several senders at once that order changes, and
+the one of each eor does not.
 
-The exit code is 1 when a run is INCOMPLETE or ABORTED, 6 when a message could not be used, and 4 when
-no run has begun in time; the totals are printed all the same.";
+The exit code is 1 when a run is INCOMPLETE or ABORTED, 6 when a message could not be used, 4 when
+no run has begun in time, and 130 on Ctrl-C; the totals are printed all the same.";
 
 /// After this long without a run the user is told.
 const SILENCE: Duration = Duration::from_secs(2);

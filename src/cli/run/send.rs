@@ -293,7 +293,10 @@ impl Send {
         if self.no_announce {
             return None;
         }
-        let interfaces = discovery::interfaces_of(transmitter.endpoint().host());
+        let Some(interfaces) = discovery::interfaces_of(transmitter.endpoint().host()) else {
+            note("acqbus: warning: the sender is not announced: CHIRP knows IPv4 addresses only");
+            return None;
+        };
         let options =
             ChirpOptions::new(&self.group, transmitter.name().as_str()).interfaces(interfaces);
         let announced = ChirpManager::start(options).and_then(|manager| {
@@ -452,7 +455,7 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   acqbus run send
   acqbus run send --bind 127.0.0.1:40123 --name Camera.Top --records 100000 --block-size 64KiB
-  acqbus run send --file runs/night_7.acqrun --speed original
+  acqbus run send --file runs/night_7@Camera.Top.acqrun --speed original
   arecord -t raw | acqbus run send --stdin --block-size 4096 --tag gain=2.5
 
 The run waits for one receiver (`acqbus run receive`, or any of Constellation) and takes no second

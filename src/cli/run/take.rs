@@ -24,6 +24,7 @@ use crate::relay::{Recorded, RunRecorder};
 pub(super) struct Course {
     begun: AtomicU64,
     ended: AtomicU64,
+    finished: AtomicU64,
     failure: Mutex<Option<Failure>>,
 }
 
@@ -36,6 +37,11 @@ impl Course {
     /// Runs that have ended.
     pub(super) fn ended(&self) -> u64 {
         self.ended.load(Ordering::Acquire)
+    }
+
+    /// Runs that their senders have ended: a sender that starts anew within its run is still to end one.
+    pub(super) fn finished(&self) -> u64 {
+        self.finished.load(Ordering::Acquire)
     }
 
     /// Whether nothing more can be done.
@@ -273,6 +279,9 @@ impl Taker {
             }
         })?;
         self.course.ended.fetch_add(1, Ordering::Release);
+        if !substitute {
+            self.course.finished.fetch_add(1, Ordering::Release);
+        }
         self.changed();
         Ok(())
     }
