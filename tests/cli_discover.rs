@@ -45,6 +45,20 @@ fn rigs_and_senders_are_told_as_they_come_and_go() {
 }
 
 #[test]
+fn rig_that_dies_without_a_word_is_told_when_it_is_asked_for() {
+    let (program, group) = (Program::new(), group());
+    let rig = Rig::start(&program, &group, &[]);
+    let args = ["discover", "--json", "--group", &group, "--ageing", "1"];
+    let args = [&args[..], &["--service", "control"]].concat();
+    let mut discover = Running::start(program.command(&args));
+    assert_eq!(next(&mut discover)["notice"], "discovered");
+    rig.running.signal(rustix::process::Signal::KILL);
+    assert_eq!(next(&mut discover)["notice"], "died");
+    discover.interrupt();
+    discover.end().code(130);
+}
+
+#[test]
 fn only_the_service_that_is_asked_for_is_told() {
     let (program, group) = (Program::new(), group());
     let _rig = Rig::start(&program, &group, &[]);
@@ -107,6 +121,7 @@ fn wrong_usage_of_discover_is_told() {
         (&["--group", ""], 2, "--group"),
         (&["--interface", "no-such"], 3, "`all`"),
         (&["--count", "0"], 2, "--count"),
+        (&["--ageing", "0.5"], 2, "too short"),
         (&["--duration", "0"], 2, "too short"),
     ] {
         let done = program.run(&[&["discover"], args].concat()).code(code);

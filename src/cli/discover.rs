@@ -21,6 +21,9 @@ pub(crate) struct Discover {
     service: Vec<ServiceId>,
     #[command(flatten)]
     discovery: Discovery,
+    /// Seconds of silence after which a service is told as died; it is asked three times before
+    #[arg(long, value_name = "S", value_parser = ageing, allow_negative_numbers = true)]
+    ageing: Option<Duration>,
     /// End after this many services were found
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
     count: Option<u64>,
@@ -33,7 +36,7 @@ impl Discover {
     /// Prints services until the count, the duration or Ctrl-C.
     pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
         let stop = Stop::on_ctrl_c()?;
-        let manager = self.discovery.join()?;
+        let manager = self.discovery.join(self.ageing)?;
         let events = manager.subscribe();
         let wanted: &[ServiceId] = if self.service.is_empty() {
             &ServiceId::ALL
@@ -121,6 +124,14 @@ impl Discover {
     }
 }
 
+fn ageing(text: &str) -> Result<Duration, String> {
+    let time = args::seconds(text)?;
+    if time < SHORTEST_AGEING {
+        return Err("less than a second is too short for an answer".to_owned());
+    }
+    Ok(time)
+}
+
 fn service(text: &str) -> Result<ServiceId, String> {
     text.parse::<ServiceId>().map_err(|error| error.to_string())
 }
@@ -131,9 +142,13 @@ Examples:
   acqbus discover --service data --group edda --interface all
   acqbus discover --json | jq 'select(.service == \"control\") | .port'
 
-Rigs announce control and monitoring in the group acqbus, `acqbus run send` data; the satellites of a
-Constellation announce all four in the group that they were started with. A host is told by its hash:
-CHIRP carries no names. With --count and --duration both, too few in time is exit code 4.";
+Rigs announce control and monitoring in the group acqbus, `acqbus run send` announces data; the
+satellites of a Constellation announce in the group that they were started with. A host is told by
+its hash: CHIRP carries no names. One that dies without a word stays known, unless --ageing asks
+for it. With --count and --duration both, too few in time is exit code 4.";
+
+/// The manager takes shorter ones as this.
+const SHORTEST_AGEING: Duration = Duration::from_secs(1);
 
 /// After this long without a service the user is told.
 const SILENCE: Duration = Duration::from_secs(2);

@@ -1,6 +1,7 @@
 //! How the verbs look for services that CHIRP announces, and announce their own.
 
 use std::process;
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -36,8 +37,10 @@ pub(crate) struct Discovery {
 
 impl Discovery {
     /// Takes part in the group, without anything to offer.
-    pub(crate) fn join(&self) -> Result<ChirpManager, Failure> {
-        let options = ChirpOptions::new(&self.group, seeker()).interfaces(self.interfaces());
+    pub(crate) fn join(&self, ageing: Option<Duration>) -> Result<ChirpManager, Failure> {
+        let options = ChirpOptions::new(&self.group, seeker())
+            .interfaces(self.interfaces())
+            .ageing(ageing);
         ChirpManager::start(options).map_err(Failure::from)
     }
 
@@ -59,13 +62,14 @@ impl Discovery {
     }
 }
 
-/// Announces a service on the interfaces that it is bound to: `host` as in `--bind`.
-pub(crate) fn interfaces_of(host: Option<&str>) -> Interfaces {
+/// The interfaces to announce a service on that is bound to this host; `None` for an IPv6 address, which CHIRP has none for.
+pub(crate) fn interfaces_of(host: Option<&str>) -> Option<Interfaces> {
     match host {
-        None | Some("localhost") => Interfaces::Loopback,
-        Some("*" | "0.0.0.0" | "::") => Interfaces::All,
-        Some(host) if host.starts_with("127.") => Interfaces::Loopback,
-        Some(host) => Interfaces::named([host]),
+        None | Some("localhost") => Some(Interfaces::Loopback),
+        Some("*" | "0.0.0.0" | "::") => Some(Interfaces::All),
+        Some(host) if host.starts_with("127.") => Some(Interfaces::Loopback),
+        Some(host) if host.contains(':') => None,
+        Some(host) => Some(Interfaces::named([host])),
     }
 }
 
@@ -119,11 +123,15 @@ mod tests {
     #[test]
     fn announced_where_it_is_bound() {
         for (host, interfaces) in [
-            (None, Interfaces::Loopback),
-            (Some("127.0.0.1"), Interfaces::Loopback),
-            (Some("localhost"), Interfaces::Loopback),
-            (Some("*"), Interfaces::All),
-            (Some("192.168.0.7"), Interfaces::named(["192.168.0.7"])),
+            (None, Some(Interfaces::Loopback)),
+            (Some("127.0.0.1"), Some(Interfaces::Loopback)),
+            (Some("localhost"), Some(Interfaces::Loopback)),
+            (Some("*"), Some(Interfaces::All)),
+            (
+                Some("192.168.0.7"),
+                Some(Interfaces::named(["192.168.0.7"])),
+            ),
+            (Some("::1"), None),
         ] {
             assert_eq!(interfaces_of(host), interfaces, "{host:?}");
         }

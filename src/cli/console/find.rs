@@ -97,7 +97,7 @@ impl Place {
 
     /// Asks for rigs and waits for their answers, which come within about 200 ms.
     fn look(&self) -> Result<Vec<Rig>, Failure> {
-        let manager = self.discovery.join()?;
+        let manager = self.discovery.join(None)?;
         let events = manager.subscribe();
         manager.request(ServiceId::Control)?;
         manager.request(ServiceId::Monitoring)?;

@@ -70,7 +70,7 @@ Examples:
   acqbus console --host rig-7 --key operator.key
   printf 'GET_STATUS\\nUSER_DEFINED 1 seconds=0.2\\n' | acqbus console
 
-In the console: a command by its name, the start of it, or its number, and data as JSON or member=value;
-Tab completes, `help` explains. Without an address the console looks for rigs that announce themselves
-in the group: it takes the only one, lets you choose among several, or else tries the default address.
-Piped input runs line by line; the exit code is that of the worst line.";
+In the console: a command by its name, the start of it, or its number, and data as JSON or
+member=value; Tab completes, `help` explains. Without an address the console looks for rigs that
+announce themselves in the group: it takes the only one, lets you choose among several, or else
+tries the default address. Piped input runs line by line; the exit code is that of the worst line.";
