@@ -4,6 +4,10 @@
 //! delegate, and finishes slow ones later under their nonce. The wire is that of the Python package `auto-trainer-api` 0.9.7 to
 //! 0.12.0, so programs written for it work unchanged; what is added to it lets a subscriber see what it missed.
 //!
+//! Run data are a matter of their own: [`cdtp::DataTransmitter`] sends megabytes a second of detector or camera data between a
+//! begin and an end of run, [`cdtp::DataReceiver`] takes them and notices every missing record, [`relay::RunRecorder`] writes
+//! them to disk, and [`chirp::ChirpManager`] lets the ends find each other. Their wire is that of Constellation.
+//!
 //! ```
 //! use acqbus::rpc::{
 //!     ApiCommand, ClientOptions, CommandRequest, CommandResponse, Event, EventKind, RemoteClient, RpcOptions, RpcService,
@@ -28,7 +32,7 @@
 //! | [`rpc`] | the control plane: service, client, events, commands, and their bytes |
 //! | [`cdtp`] | the data plane: runs of data records, sent and received |
 //! | [`chirp`] | discovery: who offers which service where |
-//! | [`relay`] | what carries one room's output to disk |
+//! | [`relay`] | run files: what carries runs to disk, and back |
 //! | [`simulator`] | the simulated client application: a rig without a rig |
 //! | [`zsocket`] | the only door to libzmq: sockets, limits, CURVE keys, who may connect |
 //! | [`time`], [`wire`] | what every room stands on: a clock, the error of a decoder |
