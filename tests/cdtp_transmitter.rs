@@ -205,6 +205,37 @@ fn eor_without_a_receiver_times_out_and_disconnects() {
 }
 
 #[test]
+fn eor_behind_data_that_waits_times_out_by_its_own_time() {
+    let transmitter = deserted(options().payload_threshold_kib(0).eor_timeout(Some(QUIET)));
+    until_stuck(&transmitter);
+    for _ in 0..2 {
+        let error = transmitter
+            .send_eor(&Tags::new(), &Tags::new())
+            .unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+    }
+    let socket = puller(&transmitter);
+    assert_eq!(recv(&socket).kind, MessageKind::Data);
+    transmitter.send_eor(&Tags::new(), &Tags::new()).unwrap();
+    assert_eq!(
+        recv(&socket).kind,
+        MessageKind::Eor,
+        "the late ones never go"
+    );
+}
+
+#[test]
+fn eor_without_a_stop_goes_behind_the_records_before_it() {
+    let (transmitter, socket) = sending(options());
+    for _ in 0..3 {
+        send(&transmitter, b"ab");
+    }
+    transmitter.send_eor(&Tags::new(), &Tags::new()).unwrap();
+    assert_eq!(recv(&socket), data([1, 2, 3], 6));
+    assert_eq!(recv(&socket).kind, MessageKind::Eor);
+}
+
+#[test]
 fn no_order_is_enforced() {
     let transmitter = bound(options());
     let socket = puller(&transmitter);

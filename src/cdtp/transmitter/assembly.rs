@@ -198,3 +198,148 @@ const MESSAGE_BYTES_LIMIT: usize = 64 << 20;
 
 const KEPT_MESSAGES: usize = 65_536;
 const KEPT_BYTES: usize = 8 << 20;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cdtp::encode_message;
+
+    const SENDER: &str = "Tests.one";
+
+    fn assembly(threshold: u64) -> Assembly {
+        let head = MessageHead::new(SENDER).unwrap();
+        let pool = FramePool::new(1 << 20, None);
+        Assembly::new(head, Encoding::Compact, threshold, pool)
+    }
+
+    fn bytes(message: Message) -> Vec<u8> {
+        let len = message.len;
+        let frame = match message.body {
+            MessageBody::Copied(frame) => frame,
+            MessageBody::Lent(buffer, start) => Frame::from_pooled(buffer, start),
+        };
+        assert_eq!(frame.len(), len);
+        frame.to_vec()
+    }
+
+    /// The messages that these block sizes make, each with its records and payload.
+    fn messages(threshold: u64, blocks: &[usize]) -> Vec<(u64, u64, Vec<u8>)> {
+        let mut assembly = assembly(threshold);
+        let mut batch = Batch::default();
+        for (index, len) in blocks.iter().enumerate() {
+            let block = vec![index as u8; *len];
+            let record = DataRecord::new(index as u64 + 1).with_block(&block);
+            assembly.push(&record, *len as u64);
+            if assembly.is_full() {
+                assembly.seal(&mut batch);
+            }
+        }
+        if assembly.records() > 0 {
+            assembly.seal(&mut batch);
+        }
+        std::iter::from_fn(|| batch.pop())
+            .map(|message| (message.records, message.payload, bytes(message)))
+            .collect()
+    }
+
+    /// The same by the rule of the references, record by record.
+    fn model(threshold: u64, blocks: &[usize]) -> Vec<(u64, u64, Vec<u8>)> {
+        let mut groups: Vec<Vec<DataRecord<'_>>> = vec![Vec::new()];
+        let mut payload = 0;
+        for (index, len) in blocks.iter().enumerate() {
+            let block = vec![index as u8; *len];
+            let group = groups.last_mut().unwrap();
+            group.push(DataRecord::new(index as u64 + 1).with_block(block));
+            payload += *len;
+            if payload as u64 >= threshold {
+                payload = 0;
+                groups.push(Vec::new());
+            }
+        }
+        groups.retain(|group| !group.is_empty());
+        groups
+            .iter()
+            .map(|group| {
+                let payload: usize = group.iter().map(DataRecord::payload_bytes).sum();
+                let bytes = encode_message(SENDER, MessageKind::Data, group, Encoding::Compact);
+                (group.len() as u64, payload as u64, bytes.unwrap())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn messages_are_those_of_the_codec_on_both_sides_of_the_copy_limit() {
+        for blocks in [
+            &[0][..],
+            &[3, 0, 7],
+            &[COPY_LIMIT - 40],
+            &[COPY_LIMIT],
+            &[1; 15],
+            &[1; 16],
+            &[1; 66_000],
+            &[100_000, 1, 100_000],
+        ] {
+            for threshold in [0, 1024, 128 * 1024] {
+                assert!(messages(threshold, blocks) == model(threshold, blocks));
+            }
+        }
+    }
+
+    #[test]
+    fn tags_alone_make_no_message_that_a_peer_refuses() {
+        let mut assembly = assembly(1024);
+        let tags = crate::cdtp::Tags::new().with("t", "x".repeat(1 << 20));
+        let mut count = 0;
+        while !assembly.is_full() {
+            assembly.push(&DataRecord::new(1).with_tags(&tags), 0);
+            count += 1;
+        }
+        assert_eq!(count, 64);
+        assert!(assembly.len() < 100 << 20);
+    }
+
+    #[test]
+    fn what_is_discarded_does_not_come_out() {
+        let mut assembly = assembly(1024);
+        let mut batch = Batch::default();
+        assembly.push(&DataRecord::new(1).with_block(b"old"), 3);
+        assert_eq!((assembly.discard(), assembly.records()), (1, 0));
+        assembly.push(&DataRecord::new(2).with_block(b"new"), 3);
+        assembly.seal(&mut batch);
+        let message = batch.pop().unwrap();
+        assert_eq!((message.records, message.payload), (1, 3));
+        assert!(bytes(message).ends_with(b"new"));
+        assert!(batch.is_empty() && batch.pop().is_none());
+    }
+
+    #[test]
+    fn batch_is_used_again() {
+        let mut assembly = assembly(0);
+        let mut batch = Batch::default();
+        for round in 1..4 {
+            for len in [1, 5000, 2] {
+                assembly.push(&DataRecord::new(round).with_block(vec![7; len]), len as u64);
+                assembly.seal(&mut batch);
+            }
+            let lens: Vec<_> = std::iter::from_fn(|| batch.pop())
+                .map(|message| message.payload)
+                .collect();
+            assert_eq!(lens, [1, 5000, 2]);
+            batch.reset();
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn grouping_is_that_of_the_references(
+            threshold in prop::sample::select(vec![0, 1, 1024, 4096]),
+            blocks in prop::collection::vec(
+                prop_oneof![Just(0), 0_usize..200, 1000_usize..1100, 0_usize..6000], 0..60
+            ),
+        ) {
+            prop_assert!(messages(threshold, &blocks) == model(threshold, &blocks));
+        }
+    }
+}

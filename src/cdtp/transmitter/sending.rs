@@ -156,6 +156,8 @@ pub(super) struct Sending {
 impl Sending {
     /// Sends until the transmitter is closed.
     pub(super) fn run(self) {
+        let shared = Arc::clone(&self.shared);
+        let _ended = Ended(&shared);
         let mut state = State {
             batch: Batch::default(),
             order: None,
@@ -167,10 +169,19 @@ impl Sending {
             // Only waiting itself can fail here, as when the system has no memory for it.
             log::error!("the transmitter ends: {error}");
         }
-        let shared = &state.this.shared;
-        shared.closed.store(true, Ordering::SeqCst);
         shared.queue.close();
-        *shared.order.lock() = None;
+        state.discard();
+    }
+}
+
+/// Lets nobody wait for a thread that has ended, even if it did so in a panic.
+struct Ended<'a>(&'a Shared);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.closed.store(true, Ordering::SeqCst);
+        self.0.queue.close();
+        *self.0.order.lock() = None;
     }
 }
 
