@@ -77,7 +77,7 @@ fn send_run(case: &str, run: &Json, report: &mut Report) {
     states.push(transmitter.state().to_string());
 
     let disabled = transmitter.options().transmission_disabled;
-    while !disabled && !ours.last().is_some_and(|frame| is_eor(frame)) {
+    while !disabled && !ours.last().is_some_and(is_eor) {
         ours.extend(recv_frames(&socket));
     }
     report.check(case, recv_within(&socket, QUIET).map(|_| ()), None);
