@@ -5,9 +5,9 @@ import time
 import zmq
 
 from common import Feeder, begin, ours, theirs, vectors
-from values import cut_to_microseconds, plain
+from values import cut_to_microseconds, plain, untyped_map
 
-from harness import Late, finish, same
+from harness import Child, Late, finish, free_ports, same
 
 args, checks = begin("exchange", __doc__)
 NAME = "Sputnik.One"
@@ -94,13 +94,53 @@ def add_volume(records, sizes, threshold):
     text = " + ".join(str(size) for size in sizes[:4]) + (" + ..." if len(sizes) > 4 else "") or "no"
     text = f"{records} records of {text} bytes at threshold {threshold}"
 
-    @checks.check(f"library to package, {text}", 120)
+    @checks.check(f"program to package, {text}", 120)
+    def to_package():
+        receiver, port = Ends.receive(), free_ports(1)[0]
+        shape = ("--records", records, "--block-size", sizes[0] if sizes else 0, "--blocks", len(sizes))
+        wire = ("--bind", f"127.0.0.1:{port}", "--name", NAME, "--payload-threshold", threshold, "--no-announce")
+        program = Child(args.program, "run", "send", "--json", "--run-id", "volume_1", *shape, *wire)
+        receiver.do("start")
+        receiver.do("add", host=NAME, port=port)
+        bor, eor = receiver.until("eor", 100)
+        same((bor["event"], bor["sender"], eor["sender"]), ("bor", NAME, NAME), "the events")
+        same(untyped_map(eor["run_metadata"])["data_records"], records, "the records that the EOR tells of")
+        same(untyped_map(eor["run_metadata"])["condition"], "GOOD", "the condition")
+        receiver.do("stop", 30)
+        told = program.objects(20)[-1]
+        same(program.wait(), 0, f"the exit code of the program, which said {program.said()!r},")
+        same(told["missed"], 0, "what the program missed")
+        same((told["records"], told["bytes"]), (records, records * sum(sizes)), "what the program sent")
+        sent = {name: told[name] for name in ("records", "bytes", "sha256")}
+        same(receiver.do("totals"), {**sent, "bytes_received": sent["bytes"]}, "the totals")
+        same(receiver.do("states")["states"], {NAME: [3, records, 0]}, "the states")
+
+    @checks.check(f"package to program, {text}", 120)
+    def to_program():
+        transmitter = Ends.transmit()
+        transmitter.do("set", threshold=threshold)
+        program = Child(args.program, "run", "receive", "--json", "--connect", f"127.0.0.1:{transmitter.port}")
+        sent = run(transmitter, lambda: transmitter.do("many", 100, records=records, sizes=sizes))
+        told = program.objects(60)
+        same(program.wait(), 0, f"the exit code of the program, which said {program.said()!r},")
+        kinds = [line["notice"] for line in told if line["notice"] != "progress"]
+        same(kinds, ["started", "bor", "eor", "totals"], "the lines")
+        totals, eor = told[-1], [line for line in told if line["notice"] == "eor"][0]
+        same({name: totals[name] for name in (*sent, "missed")}, {**sent, "missed": 0}, "the totals")
+        same((eor["condition"], eor["sender"], eor["substitute"]), ("GOOD", NAME, False), "the end of the run")
+
+
+def add_library_volume(threshold):
+    """The program has blocks of one size."""
+    records, sizes = 300, [0, 1, 300, 70_000]
+
+    @checks.check(f"library to package, blocks of several sizes at threshold {threshold}", 60)
     def to_package():
         transmitter = ours(args, "transmit", "--name", NAME, "--threshold", threshold)
         volume(transmitter, Ends.receive(), records, sizes)
         transmitter.close()
 
-    @checks.check(f"package to library, {text}", 120)
+    @checks.check(f"package to library, blocks of several sizes at threshold {threshold}", 60)
     def to_library():
         receiver = ours(args, "receive", "--quiet")
         transmitter = Ends.transmit()
@@ -459,9 +499,10 @@ def package_frame(kind, content):
     return bytes.fromhex(Ends.code().do("encode", kind=kind, records=content)["frame"])
 
 
-for records, sizes in VOLUMES:
-    for threshold in THRESHOLDS:
+for threshold in THRESHOLDS:
+    for records, sizes in VOLUMES:
         add_volume(records, sizes, threshold)
+    add_library_volume(threshold)
 
 
 if __name__ == "__main__":
