@@ -167,6 +167,8 @@ fn torn_file_is_told_and_its_records_are_sent() {
     assert_eq!(received[2]["condition"], "INCOMPLETE|ABORTED");
     let done = sender.end().code(6);
     assert!(done.err.contains("run inspect --check"), "{}", done.err);
+    let (sent, received) = (done.json().pop(), received.last());
+    assert_eq!(sent.unwrap()["sha256"], received.unwrap()["sha256"]);
 }
 
 #[test]

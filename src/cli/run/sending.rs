@@ -73,6 +73,8 @@ pub(super) struct Sender {
     progress: Progress,
     digests: Digests<Sent>,
     sent: Moved,
+    /// What had been sent when the run began that has not ended yet.
+    before: Option<Moved>,
     moving: Moving,
     runs: u64,
 }
@@ -116,6 +118,7 @@ impl Sender {
             out,
             counts,
             sent: Moved::default(),
+            before: None,
             moving: Moving::default(),
             runs: 0,
         })
@@ -131,7 +134,7 @@ impl Sender {
             }
         }
         self.moving.mark();
-        let (totals, failure) = match (self.totals(outcome.is_ok()), outcome) {
+        let (totals, failure) = match (self.totals(), outcome) {
             (Ok(totals), Ok(())) => (totals, None),
             (Ok(totals), Err(failure)) => (totals, Some(failure)),
             (Err(failure), _) => (None, Some(failure)),
@@ -148,13 +151,24 @@ impl Sender {
         let _ = tell.send(Told::Done { totals, failure });
     }
 
-    fn totals(&self, whole: bool) -> Result<Option<Totals>, Failure> {
+    fn totals(&self) -> Result<Option<Totals>, Failure> {
         if self.runs == 0 {
             return Ok(None);
         }
-        // What of a run that failed has arrived is not known, and so neither is its digest.
-        let sha256 = if whole { self.digests.of_all()? } else { None };
-        let mut totals = Totals::new(self.sent, self.moving.took(), sha256);
+        let (sent, sha256) = match self.before {
+            None => (self.sent, self.digests.of_all()?),
+            // A run that failed: some records were handed over and not sent, so that there is no digest of those that were.
+            Some(before) => {
+                let stats = self.job.transmitter.stats();
+                let sent = Moved {
+                    records: before.records + stats.records_transmitted,
+                    bytes: before.bytes + stats.bytes_transmitted,
+                    missed: 0,
+                };
+                (sent, None)
+            }
+        };
+        let mut totals = Totals::new(sent, self.moving.took(), sha256);
         totals.runs = self.runs;
         Ok(Some(totals))
     }
@@ -320,6 +334,7 @@ impl Sender {
 
     fn begun(&mut self, bor: &Value) -> Result<(), Failure> {
         self.runs += 1;
+        self.before = Some(self.sent);
         self.moving.mark();
         // Nobody waits any more after a second Ctrl-C.
         let _ = self.tell.send(Told::Begun);
@@ -346,6 +361,7 @@ impl Sender {
     }
 
     fn ended(&mut self, eor: &Eor) -> Result<(), Failure> {
+        self.before = None;
         self.moving.mark();
         let sha256 = self.digests.of_run(self.number())?;
         let out = self.out;
