@@ -4,7 +4,7 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | [`format`] | the bytes of header, entries, index and trailer |
+//! | [`mod@format`] | the bytes of header, entries, index and trailer |
 //! | `entries`, `segments` | a file while it grows: marks, totals, the sparse index in bounded memory |
 //! | `output` | large aligned writes by a thread of their own |
 //! | `name` | names of files from names of the wire; what happens when they are taken |
