@@ -29,6 +29,9 @@ class Sputnik(TransmitterSatellite):
         self.digest, self.bytes = hashlib.sha256(), 0
         for number in range(self.records):
             self.send(number)
+        # The timer of half a second sends the last of them.
+        while self._dtm.records_transmitted < self.records and not self.stop_requested():
+            time.sleep(0.01)
         say(sent=self.records)
         while not self.stop_requested():
             time.sleep(0.01)
