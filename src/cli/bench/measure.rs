@@ -13,6 +13,8 @@ pub(super) struct Plan {
     pub(super) quick: bool,
     /// Has the reference.
     pub(super) python: Option<PathBuf>,
+    /// Where files are written; `None` is the system's folder for temporary ones.
+    pub(super) dir: Option<PathBuf>,
 }
 
 impl Plan {
@@ -66,6 +68,11 @@ impl Samples {
     pub(super) fn new(mut durations: Vec<Duration>) -> Self {
         durations.sort_unstable();
         Self(durations)
+    }
+
+    /// All of them.
+    pub(super) fn into_durations(self) -> Vec<Duration> {
+        self.0
     }
 
     /// The duration below which this part (0 to 1) of the samples lies, in microseconds.
@@ -193,6 +200,7 @@ mod tests {
             runs: 4,
             quick: true,
             python: None,
+            dir: None,
         };
         let order = std::cell::RefCell::new(String::new());
         let note = |side| {

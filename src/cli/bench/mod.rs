@@ -2,6 +2,7 @@
 //!
 //! | file | is |
 //! |---|---|
+//! | `cdtp/` | run data between two processes, and to disk |
 //! | `report` | rows, targets, verdicts; the table and the JSON lines |
 //! | `measure` | runs that alternate, percentiles, pinning |
 //! | `command` | round trips and commands a second |
@@ -13,6 +14,7 @@
 //! | `reference` | the Python service, where an interpreter has it |
 
 mod abuse;
+mod cdtp;
 mod command;
 mod measure;
 mod publish;
@@ -28,7 +30,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use crossbeam_channel::{Sender, bounded, select};
+use crossbeam_channel::{bounded, select};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::exit::{Exit, Failure};
@@ -50,16 +52,40 @@ enum What {
     /// Measure commands and events, side by side with raw libzmq
     #[command(after_help = EXAMPLES)]
     Rpc(BenchRpc),
+    /// Measure run data between two processes and to disk, side by side with raw libzmq and a plain write
+    #[command(after_help = cdtp::EXAMPLES)]
+    Cdtp(cdtp::BenchCdtp),
+    /// The other process of `bench cdtp`
+    #[command(hide = true)]
+    CdtpPeer(cdtp::BenchCdtpPeer),
 }
 
+/// How much is measured.
 #[derive(Debug, Args)]
-struct BenchRpc {
+struct Amount {
     /// Take seconds, not minutes; the figures scatter more
     #[arg(long)]
     quick: bool,
     /// Measure each case this often and print the median [default: 5, quick: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: Option<u32>,
+}
+
+impl Amount {
+    fn plan(&self, python: Option<PathBuf>) -> Plan {
+        Plan {
+            runs: self.runs.unwrap_or(if self.quick { 3 } else { 5 }),
+            quick: self.quick,
+            python,
+            dir: None,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct BenchRpc {
+    #[command(flatten)]
+    amount: Amount,
     /// Measure only this; repeat the flag for several
     #[arg(long = "case", value_name = "NAME")]
     cases: Vec<Case>,
@@ -96,99 +122,108 @@ enum Case {
 impl Bench {
     /// Measures and prints; ends early on Ctrl-C.
     pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
-        let What::Rpc(rpc) = &self.what;
-        rpc.run(out)
+        match &self.what {
+            What::Rpc(bench) => {
+                let plan = bench.amount.plan(bench.python.clone());
+                run_cases("rpc", plan, &bench.cases, Case::measure, out)
+            }
+            What::Cdtp(bench) => bench.run(out),
+            What::CdtpPeer(peer) => peer.run(),
+        }
     }
+}
+
+/// Measures the chosen cases, or all where none is, and prints each figure when it is there.
+fn run_cases<C>(
+    bench: &'static str,
+    plan: Plan,
+    chosen: &[C],
+    measure: fn(C, &Plan) -> Result<Vec<Row>, Failure>,
+    out: Output,
+) -> Result<Exit, Failure>
+where
+    C: ValueEnum + Copy + PartialEq + Send + 'static,
+{
+    let stop = Stop::on_ctrl_c()?;
+    let all = C::value_variants().iter().copied();
+    let cases: Vec<C> = all
+        .filter(|case| chosen.is_empty() || chosen.contains(case))
+        .collect();
+    let progress = progress(cases.len());
+    let steps = start(plan, cases, measure)?;
+    report::begin(out)?;
+    let mut missed = 0_u32;
+    loop {
+        let step = select! {
+            recv(stop.asked()) -> exit => {
+                // The measuring thread, a reference and other processes end with this one.
+                progress.finish_and_clear();
+                return Ok(exit.unwrap_or(Exit::Interrupted));
+            }
+            recv(steps) -> step => step,
+        };
+        match step {
+            Ok(Step::Begins(case)) => {
+                progress.inc(1);
+                progress.set_message(case);
+            }
+            Ok(Step::Measured(row)) => {
+                missed += u32::from(row.is_met() == Some(false));
+                progress.suspend(|| report::print(out, bench, &row))?;
+            }
+            Ok(Step::Failed(failure)) => {
+                progress.finish_and_clear();
+                return Err(failure);
+            }
+            Err(_) => break,
+        }
+    }
+    progress.finish_and_clear();
+    Ok(if missed == 0 {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
 /// What the measuring thread says.
 enum Step {
-    Begins(Case),
+    Begins(String),
     Measured(Box<Row>),
     Failed(Failure),
 }
 
-impl BenchRpc {
-    fn run(&self, out: Output) -> Result<Exit, Failure> {
-        let stop = Stop::on_ctrl_c()?;
-        let cases = self.chosen();
-        let progress = progress(cases.len());
-        let steps = self.start(cases)?;
-        report::begin(out)?;
-        let mut missed = 0_u32;
-        loop {
-            let step = select! {
-                recv(stop.asked()) -> exit => {
-                    // The measuring thread and a reference end with this process.
-                    progress.finish_and_clear();
-                    return Ok(exit.unwrap_or(Exit::Interrupted));
+/// Measures on a thread of its own, so that Ctrl-C works at any time.
+fn start<C: ValueEnum + Copy + Send + 'static>(
+    plan: Plan,
+    cases: Vec<C>,
+    measure: fn(C, &Plan) -> Result<Vec<Row>, Failure>,
+) -> Result<crossbeam_channel::Receiver<Step>, Failure> {
+    let (steps, received) = bounded(16);
+    let measure_all = move || {
+        for case in cases {
+            let name = case
+                .to_possible_value()
+                .map_or_else(String::new, |value| value.get_name().to_owned());
+            // A send fails only when nobody reads any more, after Ctrl-C.
+            let _ = steps.send(Step::Begins(name.clone()));
+            match measure(case, &plan) {
+                Ok(rows) => {
+                    for row in rows {
+                        let _ = steps.send(Step::Measured(Box::new(row)));
+                    }
                 }
-                recv(steps) -> step => step,
-            };
-            match step {
-                Ok(Step::Begins(case)) => {
-                    progress.inc(1);
-                    progress.set_message(case.name());
-                }
-                Ok(Step::Measured(row)) => {
-                    missed += u32::from(row.is_met() == Some(false));
-                    progress.suspend(|| report::print(out, &row))?;
-                }
-                Ok(Step::Failed(failure)) => {
-                    progress.finish_and_clear();
-                    return Err(failure);
-                }
-                Err(_) => break,
-            }
-        }
-        progress.finish_and_clear();
-        Ok(if missed == 0 {
-            Exit::Done
-        } else {
-            Exit::Failed
-        })
-    }
-
-    fn chosen(&self) -> Vec<Case> {
-        let all = Case::value_variants().iter().copied();
-        if self.cases.is_empty() {
-            all.collect()
-        } else {
-            all.filter(|case| self.cases.contains(case)).collect()
-        }
-    }
-
-    /// Measures on a thread of its own, so that Ctrl-C works at any time.
-    fn start(&self, cases: Vec<Case>) -> Result<crossbeam_channel::Receiver<Step>, Failure> {
-        let plan = Plan {
-            runs: self.runs.unwrap_or(if self.quick { 3 } else { 5 }),
-            quick: self.quick,
-            python: self.python.clone(),
-        };
-        let (sender, steps) = bounded(16);
-        thread::Builder::new()
-            .name("acqbus-bench".to_owned())
-            .spawn(move || measure_all(&plan, &cases, &sender))?;
-        Ok(steps)
-    }
-}
-
-/// A send fails only when nobody reads any more, after Ctrl-C.
-fn measure_all(plan: &Plan, cases: &[Case], steps: &Sender<Step>) {
-    for &case in cases {
-        let _ = steps.send(Step::Begins(case));
-        match case.measure(plan) {
-            Ok(rows) => {
-                for row in rows {
-                    let _ = steps.send(Step::Measured(Box::new(row)));
+                Err(failure) => {
+                    let _ = steps.send(Step::Failed(failure.while_doing(name)));
+                    return;
                 }
             }
-            Err(failure) => {
-                let _ = steps.send(Step::Failed(failure.while_doing(case.name())));
-                return;
-            }
         }
-    }
+    };
+    thread::Builder::new()
+        .name("acqbus-bench".to_owned())
+        .spawn(measure_all)?;
+    Ok(received)
 }
 
 impl Case {
@@ -205,11 +240,6 @@ impl Case {
             Self::Garbage => abuse::garbage(plan),
             Self::Idle => quiet::idle(plan),
         }
-    }
-
-    fn name(self) -> String {
-        self.to_possible_value()
-            .map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
 

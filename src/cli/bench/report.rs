@@ -11,9 +11,9 @@ pub(super) struct Row {
     pub(super) case: &'static str,
     pub(super) unit: &'static str,
     pub(super) ours: f64,
-    /// Raw libzmq in the same run.
+    /// Raw libzmq, or a plain write, in the same run.
     pub(super) limit: Option<f64>,
-    /// The Python service.
+    /// The Python package.
     pub(super) peer: Option<f64>,
     pub(super) runs: u32,
     pub(super) target: Target,
@@ -28,6 +28,8 @@ pub(super) enum Target {
     RatioAtLeast(f64),
     /// At most so much.
     AtMost(f64),
+    /// At least so much.
+    AtLeast(f64),
     /// Printed for information.
     None,
 }
@@ -45,6 +47,7 @@ impl Row {
             (Target::RatioAtMost(most), Some(ratio)) => Some(ratio <= most),
             (Target::RatioAtLeast(least), Some(ratio)) => Some(ratio >= least),
             (Target::AtMost(most), _) => Some(self.ours <= most),
+            (Target::AtLeast(least), _) => Some(self.ours >= least),
             _ => None,
         }
     }
@@ -55,7 +58,8 @@ impl Target {
         match self {
             Self::RatioAtMost(most) => format!("<= {most}x"),
             Self::RatioAtLeast(least) => format!(">= {least}x"),
-            Self::AtMost(most) => format!("<= {most}"),
+            Self::AtMost(most) => format!("<= {}", bound(most)),
+            Self::AtLeast(least) => format!(">= {}", bound(least)),
             Self::None => String::new(),
         }
     }
@@ -80,9 +84,9 @@ pub(super) fn begin(out: Output) -> Result<(), Failure> {
 }
 
 /// Prints one row: a line of the table, or one JSON object.
-pub(super) fn print(out: Output, row: &Row) -> Result<(), Failure> {
+pub(super) fn print(out: Output, bench: &'static str, row: &Row) -> Result<(), Failure> {
     if out.is_json() {
-        return out.object(&Object::of(row));
+        return out.object(&Object::of(bench, row));
     }
     let (verdict, colour) = match row.is_met() {
         Some(true) => ("met", Colour::Good),
@@ -122,10 +126,10 @@ struct Object {
 }
 
 impl Object {
-    fn of(row: &Row) -> Self {
+    fn of(bench: &'static str, row: &Row) -> Self {
         let rounded = |value: f64| (value * 1e4).round() / 1e4;
         Self {
-            bench: "rpc",
+            bench,
             case: row.case,
             unit: row.unit,
             ours: rounded(row.ours),
@@ -139,8 +143,17 @@ impl Object {
 
 fn line([case, unit, ours, limit, ratio, target, verdict, peer]: [String; 8]) -> String {
     format!(
-        "{case:<28} {unit:<8} {ours:>11} {limit:>11} {ratio:>7}  {target:<9} {verdict:<VERDICT$} {peer:>11}"
+        "{case:<28} {unit:<8} {ours:>11} {limit:>11} {ratio:>7}  {target:<12} {verdict:<VERDICT$} {peer:>11}"
     )
+}
+
+/// A bound of a figure, which is a round number.
+fn bound(value: f64) -> String {
+    if value < 1000.0 {
+        value.to_string()
+    } else {
+        number(value)
+    }
 }
 
 /// A figure with as many digits as say something.
@@ -211,12 +224,17 @@ mod tests {
     fn plain_targets_need_no_raw_figure() {
         assert_eq!(row(1.0, None, Target::AtMost(1.0)).is_met(), Some(true));
         assert_eq!(row(0.1, None, Target::AtMost(0.0)).is_met(), Some(false));
+        assert_eq!(row(2.0, None, Target::AtLeast(2.0)).is_met(), Some(true));
+        assert_eq!(
+            row(1.9, Some(1.0), Target::AtLeast(2.0)).is_met(),
+            Some(false)
+        );
         assert_eq!(row(0.1, None, Target::None).is_met(), None);
     }
 
     #[test]
     fn json_has_the_members_of_the_contract() {
-        let object = Object::of(&row(1.0, Some(3.0), Target::None));
+        let object = Object::of("rpc", &row(1.0, Some(3.0), Target::None));
         let text = serde_json::to_string(&object).expect("serialisable");
         assert_eq!(
             text,
