@@ -51,7 +51,19 @@ pub struct RunFileWriter {
     started: u64,
     /// The same moment.
     start: Instant,
+    last: LastRecord,
     fsync_at_eor: bool,
+}
+
+/// The record before, so that the clock is asked once a message and not once a record.
+#[derive(Debug, Default)]
+struct LastRecord {
+    /// The address of its end. The records of one message follow each other in memory; it is compared, never used.
+    end: usize,
+    /// When its message came, in microseconds since the begin.
+    time: u64,
+    /// Records that took the time over.
+    repeats: u32,
 }
 
 /// A run that is on disk.
@@ -125,6 +137,7 @@ impl RunFileWriter {
             run_id,
             started,
             start: Instant::now(),
+            last: LastRecord::default(),
             fsync_at_eor: options.fsync_at_eor,
         })
     }
@@ -156,7 +169,7 @@ impl RunFileWriter {
         }
     }
 
-    /// Adds a record, which arrives now. Copied once.
+    /// Adds a record, which arrives now; records that follow each other in one message arrive at one time. A large one is copied once.
     ///
     /// # Errors
     /// [`RelayError::Io`] when an earlier write failed, such as for a full disk: what was written until then can be read, up to
@@ -175,7 +188,7 @@ impl RunFileWriter {
             _ => ArrivalFlag::InOrder,
         };
         let (sequence, payload) = (record.sequence(), record.payload_bytes());
-        let time = self.now();
+        let time = self.arrival_time(bytes);
         self.told(|entries| entries.record(bytes, sequence, payload, arrival, time))
     }
 
@@ -278,6 +291,22 @@ impl RunFileWriter {
         self.entries.totals()
     }
 
+    /// When the message of this record came: now, unless the record before is of the same message.
+    #[inline]
+    fn arrival_time(&mut self, bytes: &[u8]) -> u64 {
+        let addresses = bytes.as_ptr_range();
+        let last = &mut self.last;
+        // Another message may lie behind the last one by chance; the time is not kept for long.
+        if addresses.start.addr() == last.end && last.repeats < MAX_REPEATS {
+            last.repeats += 1;
+        } else {
+            last.repeats = 0;
+            last.time = self.start.elapsed().as_micros() as u64;
+        }
+        last.end = addresses.end.addr();
+        last.time
+    }
+
     /// Microseconds since the begin.
     #[inline]
     fn now(&self) -> u64 {
@@ -304,6 +333,9 @@ impl RunFileWriter {
         })
     }
 }
+
+/// Records that take over the time of the one before.
+const MAX_REPEATS: u32 = 4096;
 
 /// What was tried, and what the system said.
 type WriteError = (&'static str, io::Error);
