@@ -70,11 +70,14 @@ impl Turn {
         let blocks = vec![0x5a; block];
         let sample = DataRecord::new(1 << 20).with_block(&blocks[..]);
         write_record(&mut record, &sample, Encoding::Compact);
-        let view = RecordView::decode(&record)?;
+        // As they come: records follow each other in messages of 128 KiB.
+        let message = record.repeat((131_072 / block).max(1));
+        let views = message.chunks_exact(record.len()).map(RecordView::decode);
+        let views = views.collect::<Result<Vec<_>, _>>()?;
         let count = bytes / (record.len() + 16);
 
         let start = Instant::now();
-        let path = write(folder, &view, count, fsync)?;
+        let path = write(folder, &views, count, fsync)?;
         let ours = start.elapsed().as_secs_f64();
 
         let start = Instant::now();
@@ -104,14 +107,14 @@ impl Turn {
 
 fn write(
     folder: &Path,
-    view: &RecordView<'_>,
+    views: &[RecordView<'_>],
     count: usize,
     fsync: bool,
 ) -> Result<std::path::PathBuf, RelayError> {
     let sender = SenderName::received("Bench.file");
     let options = RunFileOptions::default().fsync_at_eor(fsync);
     let mut writer = RunFileWriter::create(folder, &Bor::new(sender.clone()), &options)?;
-    for _ in 0..count {
+    for view in views.iter().cycle().take(count) {
         writer.write_record(view, Arrival::InOrder)?;
     }
     Ok(writer.finish(&Eor::new(sender))?.path)
