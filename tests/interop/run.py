@@ -26,7 +26,7 @@ RUNS = [
     ("constellation/discovery.py", "1.0.2"),
     ("package.py", "0.12.0"),
 ]
-LONGEST = 240
+LONGEST = 400
 
 
 running = set()

@@ -3,9 +3,11 @@
 import random
 import time
 
+import msgpack
+
 from common import Collector, Feeder, begin, ours, theirs, vectors
 from oracle import Oracle
-from values import cut_to_microseconds, typed, untyped_map
+from values import as_datetimes, typed
 
 from harness import Late, finish, same
 
@@ -41,10 +43,11 @@ def explain_decoding(their, our):
     met = set()
     if any(not isinstance(key, str) for key in keys(their)):
         met.add("D03")
-        their = {**their, "records": [{**record, "tags": with_text_keys(record["tags"])} for record in their["records"]]}
+        named = [{**record, "tags": with_text_keys(record["tags"])} for record in their["records"]]
+        their = {**their, "records": named}
     if their != our:
         met.add("D04")
-        cut = [{**record, "tags": [[key, cut_to_microseconds(form)] for key, form in record["tags"]]} for record in our["records"]]
+        cut = [{**record, "tags": as_datetimes(record["tags"])} for record in our["records"]]
         our = {**our, "records": cut}
     same(our, their, "what ours decodes")
     return met
@@ -161,12 +164,11 @@ def chance_value(chance, depth=0):
     if kind == 3:
         return chance.choice((chance.uniform(-1e9, 1e9), 0.0, float("inf"), 5e-324, float(chance.randrange(1000))))
     if kind in (4, 5):
-        return "".join(chance.choice("abc_ÄΩ語\U0001f4a1\n\0\"") for _ in range(chance.choice((0, 3, 15, 16, 31, 32, 100, 300))))
+        length = chance.choice((0, 3, 15, 16, 31, 32, 100, 300))
+        return "".join(chance.choice("abc_ÄΩ語\U0001f4a1\n\0\"") for _ in range(length))
     if kind == 6:
         return chance.randbytes(chance.choice((0, 1, 255, 256)))
     if kind == 7:
-        import msgpack
-
         seconds = chance.choice((0, chance.randrange(-(2**33), 2**33), chance.randrange(2**34), 2**34, 2**32 - 1))
         return msgpack.Timestamp(seconds, chance.choice((0, chance.randrange(10**9))))
     size = chance.choice((0, 1, 3, 15, 16, 17))

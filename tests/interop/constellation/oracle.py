@@ -68,7 +68,8 @@ class Oracle:
         if flags & ~TAINTED != theirs & ~TAINTED:
             self.met.add("D14")
         metadata, condition = with_flags(metadata, flags)
-        counts = {"records": run.records, "missed": run.missed + tail, "late": run.late, "duplicates": run.duplicates, "faults": run.faults}
+        counts = {name: getattr(run, name) for name in ("records", "missed", "late", "duplicates", "faults")}
+        counts["missed"] += tail
         self.tell(kind, run.sender, user_tags=tags, run_metadata=metadata, condition=condition, counts=counts)
 
     def stop(self):

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 import time
 
 from common import HERE, begin, private_network, unique_group
@@ -22,7 +23,8 @@ class Constellation:
 
     def __init__(self, *satellites):
         self.group = unique_group()
-        self.satellites = {name: Child(sys.executable, "-u", f"{HERE}/satellites.py", *name.split("."), self.group) for name in satellites}
+        program = (sys.executable, "-u", os.path.join(HERE, "satellites.py"))
+        self.satellites = {name: Child(*program, *name.split("."), self.group) for name in satellites}
         for satellite in self.satellites.values():
             same(satellite.object(20), {"ready": True}, "the first line")
         self.controller = ScriptableController(self.group, "CRITICAL", f"c{time.monotonic_ns()}", ["lo"])
@@ -47,6 +49,8 @@ class Constellation:
             time.sleep(0.02)
 
     def close(self):
+        # Its threads may fall over the sockets that are taken from them.
+        threading.excepthook = lambda _: None
         self.controller.terminate()
         for satellite in self.satellites.values():
             satellite.kill()
@@ -132,7 +136,8 @@ def package_to_program():
         eor, sent = program.until("eor"), satellite.object(20)
         same(totals_of(eor), sent, f"what came of run {number}")
         same((eor["missed"], eor["late"], eor["duplicates"], eor["substitute"]), (0, 0, 0, False), "what is wrong with it")
-        same((eor["runId"], eor["condition"], eor["conditionCode"]), (f"run_{number}", condition, code), f"the end of run {number}")
+        end_of_run = (eor["runId"], eor["condition"], eor["conditionCode"])
+        same(end_of_run, (f"run_{number}", condition, code), f"the end of run {number}")
         return eor
 
     first = run(1, "stop", "ORBIT", "GOOD", 0)

@@ -74,8 +74,13 @@ def cut_to_microseconds(form):
     if form["t"] == "array":
         return {**form, "v": [cut_to_microseconds(item) for item in form["v"]]}
     if form["t"] == "map":
-        return {**form, "v": [[key, cut_to_microseconds(item)] for key, item in form["v"]]}
+        return {**form, "v": as_datetimes(form["v"])}
     return form
+
+
+def as_datetimes(pairs):
+    """What is left of tags in the package."""
+    return [[key, cut_to_microseconds(form)] for key, form in pairs]
 
 
 def plain(form):
