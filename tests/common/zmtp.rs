@@ -20,20 +20,26 @@ pub(crate) fn greeting(mechanism: &[u8]) -> Vec<u8> {
     greeting
 }
 
-/// A connection of a socket of this kind (three letters) that is ready to send frames.
-pub(crate) fn peer_over_tcp(kind: &[u8; 3], port: u16) -> TcpStream {
+/// A connection of a socket of this kind that is ready to send frames.
+pub(crate) fn peer_over_tcp(kind: &[u8], port: u16) -> TcpStream {
     let mut stream = tcp(port);
-    stream.write_all(&greeting(b"NULL")).unwrap();
-    let mut theirs = [0; 64];
-    stream.read_exact(&mut theirs).unwrap();
-    let ready = [b"\x05READY\x0bSocket-Type\x00\x00\x00\x03", &kind[..]].concat();
-    stream.write_all(&[4, ready.len() as u8]).unwrap();
-    stream.write_all(&ready).unwrap();
-    let mut header = [0; 2];
-    stream.read_exact(&mut header).unwrap();
-    let mut command = vec![0; header[1].into()];
-    stream.read_exact(&mut command).unwrap();
+    shake_hands(&mut stream, kind).unwrap();
     stream
+}
+
+/// Makes a stream a connection of a socket of this kind, whichever side made the stream.
+pub(crate) fn shake_hands(stream: &mut TcpStream, kind: &[u8]) -> std::io::Result<()> {
+    stream.write_all(&greeting(b"NULL"))?;
+    let mut theirs = [0; 64];
+    stream.read_exact(&mut theirs)?;
+    let name = b"\x05READY\x0bSocket-Type\x00\x00\x00";
+    let ready = [&name[..], &[kind.len() as u8], kind].concat();
+    stream.write_all(&[4, ready.len() as u8])?;
+    stream.write_all(&ready)?;
+    let mut header = [0; 2];
+    stream.read_exact(&mut header)?;
+    let mut command = vec![0; header[1].into()];
+    stream.read_exact(&mut command)
 }
 
 /// Whether the other side ends the connection in time; what it still sends is dropped.
