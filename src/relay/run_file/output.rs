@@ -115,9 +115,7 @@ impl Output {
             return Err(failure.error());
         }
         if state.since.is_none() {
-            state.since = Some(Instant::now());
-            // It has no deadline yet.
-            self.shared.work.notify_one();
+            self.shared.set_deadline(&mut state);
         }
         if state.filling.len() + head.len() + body.len() < state.limit {
             state.filling.extend_from_slice(head);
@@ -170,7 +168,7 @@ impl Output {
             }
         }
         if !state.filling.is_empty() && state.since.is_none() {
-            state.since = Some(Instant::now());
+            self.shared.set_deadline(&mut state);
         }
         Ok(())
     }
@@ -181,12 +179,8 @@ impl Output {
         };
         self.shared.state.lock().close = Some(Close { sync });
         self.shared.work.notify_one();
-        if thread.join().is_err() {
-            let mut state = self.shared.state.lock();
-            state.failure.get_or_insert_with(|| {
-                Failure::of("write", &io::Error::other("the writing thread panicked"))
-            });
-        }
+        // A panic is a failure by now.
+        let _ = thread.join();
     }
 }
 
@@ -219,8 +213,16 @@ impl State {
 }
 
 impl Shared {
+    /// What is filled from now on is to be written in time; the thread has no deadline yet.
+    fn set_deadline(&self, state: &mut State) {
+        state.since = Some(Instant::now());
+        self.work.notify_one();
+    }
+
     /// The thread.
     fn write_all(&self, mut sink: impl Sink) {
+        // Before the lock, so that it comes after it when the sink panics.
+        let _end = End(self);
         let mut state = self.state.lock();
         loop {
             let (mut chunk, close) = self.next(&mut state);
@@ -258,12 +260,30 @@ impl Shared {
                 self.work.wait(state);
                 continue;
             };
-            let deadline = since + self.flush_interval;
+            // Beyond what the clock can say is never.
+            let Some(deadline) = since.checked_add(self.flush_interval) else {
+                self.work.wait(state);
+                continue;
+            };
             if Instant::now() < deadline {
                 self.work.wait_until(state, deadline);
                 continue;
             }
             return (state.replace_filling(), None);
+        }
+    }
+}
+
+/// Lets nobody wait for a thread that panicked.
+struct End<'a>(&'a Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let panic = io::Error::other("the writing thread panicked");
+            let mut state = self.0.state.lock();
+            state.failure.get_or_insert(Failure::of("write", &panic));
+            self.0.room.notify_one();
         }
     }
 }
@@ -299,6 +319,7 @@ mod tests {
         synced: Arc<Mutex<bool>>,
         capacity: Option<usize>,
         stuck: Option<crossbeam_channel::Receiver<()>>,
+        panics: bool,
         wrote: Option<crossbeam_channel::Sender<()>>,
     }
 
@@ -313,6 +334,7 @@ mod tests {
             if let Some(stuck) = &self.stuck {
                 let _ = stuck.recv();
             }
+            assert!(!self.panics, "a sink that panics");
             let mut writes = self.writes.lock();
             let used: usize = writes.iter().map(Vec::len).sum();
             let room = self.capacity.map_or(usize::MAX, |capacity| capacity - used);
@@ -391,6 +413,65 @@ mod tests {
             at += write.len();
         }
         assert!(!*disk.synced.lock());
+    }
+
+    #[test]
+    fn rest_behind_a_full_chunk_is_flushed_by_time_after_the_timer_took_the_chunk() {
+        let (release, stuck) = crossbeam_channel::unbounded();
+        let (wrote, written) = crossbeam_channel::unbounded();
+        let disk = Disk {
+            stuck: Some(stuck),
+            wrote: Some(wrote),
+            ..Disk::default()
+        };
+        let output = Output::start(disk.clone(), 2, Duration::from_millis(1)).expect("a thread");
+        let all = pattern(2 * CHUNK + 5);
+        let (first, rest) = all.split_at(CHUNK + 1);
+        output.append(&[], first).expect("room");
+        std::thread::scope(|scope| {
+            scope.spawn(|| output.append(&[], rest).expect("room"));
+            // While the first chunk is being written, the second gets full and over its time.
+            while output.shared.state.lock().filling.len() < CHUNK {
+                std::thread::yield_now();
+            }
+            let full = output.shared.state.lock().since.expect("not written yet");
+            while full.elapsed() < Duration::from_millis(2) {
+                std::thread::yield_now();
+            }
+            for _ in 0..3 {
+                release.send(()).expect("a disk");
+            }
+            for _ in 0..3 {
+                written
+                    .recv_timeout(Duration::from_secs(20))
+                    .expect("flushed by time");
+            }
+        });
+        assert!(disk.bytes() == all);
+        output.finish(false).expect("room");
+    }
+
+    #[test]
+    fn interval_beyond_the_clock_is_never() {
+        let disk = Disk::default();
+        let output = Output::start(disk.clone(), 2, Duration::MAX).expect("a thread");
+        output.append(&[], &pattern(4 * CHUNK + 7)).expect("room");
+        output.finish(false).expect("room");
+        assert!(disk.bytes() == pattern(4 * CHUNK + 7));
+    }
+
+    #[test]
+    fn panic_of_the_thread_is_a_failure_and_hangs_none() {
+        let disk = Disk {
+            panics: true,
+            ..Disk::default()
+        };
+        let output = Output::start(disk, 2, LONG).expect("a thread");
+        let (_, error) = output
+            .append(&[], &pattern(8 * CHUNK))
+            .expect_err("a panic");
+        assert_eq!(error.to_string(), "the writing thread panicked");
+        assert!(output.finish(true).is_err());
     }
 
     #[test]
