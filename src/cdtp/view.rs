@@ -29,7 +29,15 @@ impl<'a> RecordView<'a> {
     /// # Errors
     /// A [`DecodeError`] with offset and rule; by [`DecodeLimits::default`].
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut budget = Budget::new(&DecodeLimits::default());
+        Self::decode_with(bytes, &DecodeLimits::default())
+    }
+
+    /// As [`decode`](Self::decode), by other limits of depth and of values in the tags.
+    ///
+    /// # Errors
+    /// A [`DecodeError`] with offset and rule.
+    pub fn decode_with(bytes: &'a [u8], limits: &DecodeLimits) -> Result<Self, DecodeError> {
+        let mut budget = Budget::new(limits);
         let (record, end) = Self::parse(bytes, 0, Some(&mut budget))?;
         if end < bytes.len() {
             return Err(DecodeError::Rule {
