@@ -151,7 +151,7 @@ impl RunFileReader {
 impl<S: Read + Seek> RunFileReader<S> {
     /// Reads the begin of a file, and the index of one that was finished; `name` stands in errors.
     ///
-    /// An entry beyond [`frame_bytes`](DecodeLimits::frame_bytes) is told as damage.
+    /// An entry beyond [`frame_bytes`](DecodeLimits::frame_bytes), or with tags beyond the other limits, is told as damage.
     ///
     /// # Errors
     /// [`RelayError::NotARunFile`] for another beginning; [`RelayError::Version`] for a later format; [`RelayError::Io`].
@@ -421,7 +421,7 @@ impl<S: Read + Seek> RunFileReader<S> {
             let body = self.scanner.body(offset, head);
             if kind == EntryKind::Bor {
                 self.begin = decode_begin(body, &self.limits);
-            } else if let Ok(record) = RecordView::decode(body) {
+            } else if let Ok(record) = RecordView::decode_with(body, &self.limits) {
                 self.about = record.tags();
             }
         }
@@ -458,7 +458,7 @@ impl<S: Read + Seek> RunFileReader<S> {
         });
         match head.kind {
             EntryKind::Record => {
-                let Ok(view) = RecordView::decode(body) else {
+                let Ok(view) = RecordView::decode_with(body, &self.limits) else {
                     return damage;
                 };
                 let arrival = match head.flags {
