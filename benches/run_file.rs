@@ -114,8 +114,13 @@ fn write(
     let sender = SenderName::received("Bench.file");
     let options = RunFileOptions::default().fsync_at_eor(fsync);
     let mut writer = RunFileWriter::create(folder, &Bor::new(sender.clone()), &options)?;
-    for view in views.iter().cycle().take(count) {
-        writer.write_record(view, Arrival::InOrder)?;
+    let mut left = count;
+    while left > 0 {
+        let now = Instant::now();
+        for view in &views[..left.min(views.len())] {
+            writer.write_record_at(view, Arrival::InOrder, now)?;
+        }
+        left = left.saturating_sub(views.len());
     }
     Ok(writer.finish(&Eor::new(sender))?.path)
 }

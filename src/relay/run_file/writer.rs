@@ -55,7 +55,7 @@ pub struct RunFileWriter {
     fsync_at_eor: bool,
 }
 
-/// The record before, so that the clock is asked once a message and not once a record.
+/// The record received before, so that the clock is asked once a message and not once a record.
 #[derive(Debug, Default)]
 struct LastRecord {
     /// The address of its end. The records of one message follow each other in memory; it is compared, never used.
@@ -150,7 +150,9 @@ impl RunFileWriter {
         match event {
             RunEvent::Record(record) => {
                 self.check_sender(record.sender())?;
-                self.write_record(&record.view(), record.arrival())
+                let view = record.view();
+                let time = self.arrival_time(view.as_bytes());
+                self.put(&view, record.arrival(), time)
             }
             RunEvent::Lost(lost) => {
                 self.check_sender(lost.sender.as_str())?;
@@ -169,7 +171,7 @@ impl RunFileWriter {
         }
     }
 
-    /// Adds a record, which arrives now; records that follow each other in one message arrive at one time. A large one is copied once.
+    /// Adds a record, which arrives now. It is copied once.
     ///
     /// # Errors
     /// [`RelayError::Io`] when an earlier write failed, such as for a full disk: what was written until then can be read, up to
@@ -180,16 +182,24 @@ impl RunFileWriter {
         record: &RecordView<'_>,
         arrival: Arrival,
     ) -> Result<(), RelayError> {
-        let bytes = record.as_bytes();
-        check_size(self.place.part(), "record", bytes)?;
-        let arrival = match arrival {
-            Arrival::Late => ArrivalFlag::Late,
-            Arrival::Duplicate => ArrivalFlag::Duplicate,
-            _ => ArrivalFlag::InOrder,
-        };
-        let (sequence, payload) = (record.sequence(), record.payload_bytes());
-        let time = self.arrival_time(bytes);
-        self.told(|entries| entries.record(bytes, sequence, payload, arrival, time))
+        let time = self.now();
+        self.put(record, arrival, time)
+    }
+
+    /// As [`write_record`](Self::write_record), for a record that came at this time: many that came together need one look at
+    /// the clock. A time before the begin of the run is that begin.
+    ///
+    /// # Errors
+    /// As [`write_record`](Self::write_record).
+    #[inline]
+    pub fn write_record_at(
+        &mut self,
+        record: &RecordView<'_>,
+        arrival: Arrival,
+        time: Instant,
+    ) -> Result<(), RelayError> {
+        let time = time.saturating_duration_since(self.start).as_micros() as u64;
+        self.put(record, arrival, time)
     }
 
     /// Adds the end of the run, and gives the file its final name. Blocks until everything is written.
@@ -291,7 +301,25 @@ impl RunFileWriter {
         self.entries.totals()
     }
 
-    /// When the message of this record came: now, unless the record before is of the same message.
+    #[inline]
+    fn put(
+        &mut self,
+        record: &RecordView<'_>,
+        arrival: Arrival,
+        time: u64,
+    ) -> Result<(), RelayError> {
+        let bytes = record.as_bytes();
+        check_size(self.place.part(), "record", bytes)?;
+        let arrival = match arrival {
+            Arrival::Late => ArrivalFlag::Late,
+            Arrival::Duplicate => ArrivalFlag::Duplicate,
+            _ => ArrivalFlag::InOrder,
+        };
+        let (sequence, payload) = (record.sequence(), record.payload_bytes());
+        self.told(|entries| entries.record(bytes, sequence, payload, arrival, time))
+    }
+
+    /// When the message of a received record came: now, unless the record before is of the same message.
     #[inline]
     fn arrival_time(&mut self, bytes: &[u8]) -> u64 {
         let addresses = bytes.as_ptr_range();
