@@ -572,6 +572,118 @@ fn recorder_goes_on_with_the_others_when_one_run_cannot_be_written() {
     assert!(error.expect_err("no folder").is_not_found());
 }
 
+/// A limit on the size of files stands for a full disk: the first run does not fit, and that is seen at its end only.
+#[test]
+fn run_that_cannot_be_closed_does_not_keep_the_next_one_out() {
+    if let Some(folder) = std::env::var_os(CHILD) {
+        let options = RunFileOptions::default().flush_interval(Duration::MAX);
+        let mut recorder = RunRecorder::new(folder, options).expect("a folder");
+        let mut large = bor("A.a");
+        large.user_tags.insert("much", vec![0_u8; 600_000]);
+        recorder
+            .write(&RunEvent::Bor(large.into()))
+            .expect("in memory");
+        let error = recorder
+            .write(&RunEvent::Bor(bor("A.a").into()))
+            .expect_err("too large");
+        assert!(error.is_disk_full(), "{error:?}");
+        let recorded = recorder
+            .write(&RunEvent::Eor(eor("A.a", "r").into()))
+            .expect("room");
+        assert!(matches!(recorded, Some(Recorded::Finished(_))));
+        let stats = recorder.close().expect("closed");
+        assert_eq!((stats.begun, stats.finished, stats.failed), (2, 1, 1));
+        return;
+    }
+    let folder = folder();
+    let test = "run_that_cannot_be_closed_does_not_keep_the_next_one_out";
+    let shell = "trap '' XFSZ; ulimit -f 1000; exec \"$@\"";
+    let status = child(test, folder.path(), shell)
+        .status()
+        .expect("a process");
+    assert!(status.success(), "{status}");
+    assert!(
+        names(folder.path())
+            .iter()
+            .any(|name| name == "r@A.a.acqrun"),
+    );
+}
+
+#[test]
+fn failed_runs_leave_their_places_to_others() {
+    let folder = folder();
+    let options = RunFileOptions::default()
+        .run_id("r")
+        .max_runs(1)
+        .conflict(Conflict::Error);
+    fs::write(folder.path().join("r@A.a.acqrun"), "taken").expect("room");
+    let mut recorder = RunRecorder::new(folder.path(), options).expect("a folder");
+    let error = recorder
+        .write(&RunEvent::Bor(bor("A.a").into()))
+        .expect_err("taken");
+    assert!(error.is_exists());
+    recorder
+        .write(&RunEvent::Bor(bor("B.b").into()))
+        .expect("a place");
+}
+
+#[test]
+fn limits_of_the_reader_hold_for_records_too() {
+    let mut deep = vec![0x93, 1, 0x81, 0xa1, b'k'];
+    deep.extend([0x91; 600]);
+    deep.extend([0xc0, 0x90]);
+    let limits = DecodeLimits::default().depth(1000);
+    let view = RecordView::decode_with(&deep, &limits).expect("within these limits");
+    let folder = folder();
+    let options = RunFileOptions::default();
+    let mut writer =
+        RunFileWriter::create(folder.path(), &bor("Camera.left"), &options).expect("a file");
+    writer
+        .write_record(&view, Arrival::InOrder)
+        .expect("in memory");
+    let path = writer
+        .finish(&eor("Camera.left", "r"))
+        .expect("finished")
+        .path;
+    let bytes = fs::read(path).expect("readable");
+    let mut reader = RunFileReader::new(Cursor::new(&bytes), "memory", limits).expect("a file");
+    let entry = reader.next_entry().expect("readable");
+    let Some(RunFileEntry::Record(record)) = entry else {
+        panic!("no record: {entry:?}");
+    };
+    assert_eq!(record.view.as_bytes(), deep);
+    let (numbers, damage, _) = read(&bytes);
+    assert_eq!((numbers.len(), damage.len()), (0, 1), "{damage:?}");
+}
+
+#[test]
+fn records_arrive_when_the_caller_says() {
+    let folder = folder();
+    let options = RunFileOptions::default();
+    let mut writer =
+        RunFileWriter::create(folder.path(), &bor("Camera.left"), &options).expect("a file");
+    let bytes = bytes_of(&DataRecord::new(1).with_block(b"pixels"));
+    let view = RecordView::decode(&bytes).expect("a record");
+    let now = Instant::now();
+    for time in [now + Duration::from_secs(60), now + Duration::from_secs(90)] {
+        writer
+            .write_record_at(&view, Arrival::InOrder, time)
+            .expect("room");
+    }
+    let path = writer
+        .finish(&eor("Camera.left", "r"))
+        .expect("finished")
+        .path;
+    let mut reader = RunFileReader::open(path).expect("a file");
+    let mut time = || match reader.next_entry().expect("readable") {
+        Some(RunFileEntry::Record(record)) => record.time,
+        other => panic!("no record: {other:?}"),
+    };
+    let (first, second) = (time(), time());
+    assert!(first >= Duration::from_secs(60), "{first:?}");
+    assert_eq!((second - first).as_secs(), 30);
+}
+
 #[test]
 fn durable_end_of_run_is_whole() {
     let folder = folder();

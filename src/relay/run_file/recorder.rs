@@ -32,7 +32,8 @@ use crate::relay::run_file::writer::{RunFileWriter, WrittenRun};
 pub struct RunRecorder {
     directory: PathBuf,
     options: RunFileOptions,
-    runs: HashMap<SenderName, Running>,
+    /// A run that failed is not here: what still comes of it is counted.
+    runs: HashMap<SenderName, Box<RunFileWriter>>,
     stats: RecorderStats,
 }
 
@@ -60,13 +61,6 @@ pub struct RecorderStats {
     pub unwritten: u64,
 }
 
-#[derive(Debug)]
-enum Running {
-    Open(Box<RunFileWriter>),
-    /// It was told; what still comes of it is counted.
-    Failed,
-}
-
 impl RunRecorder {
     /// A recorder into a directory that exists.
     ///
@@ -90,7 +84,8 @@ impl RunRecorder {
     /// # Errors
     /// Of the run that the event belongs to, once: as [`RunFileWriter::create`], [`RunFileWriter::write`] and
     /// [`RunFileWriter::finish`], and [`RelayError::TooManyRuns`]. Its other records are [counted](RecorderStats::unwritten)
-    /// and the runs of other senders go on, so the caller may go on too.
+    /// and the runs of other senders go on, so the caller may go on too. A begin whose sender is in a run here may tell the
+    /// failure of that run; the new one is begun all the same.
     pub fn write(&mut self, event: &RunEvent) -> Result<Option<Recorded>, RelayError> {
         match event {
             RunEvent::Bor(bor) => self.begin(bor).map(Some),
@@ -106,12 +101,10 @@ impl RunRecorder {
     /// The first of their failures; all are written out as far as they can be.
     pub fn close(mut self) -> Result<RecorderStats, RelayError> {
         let mut outcome = Ok(());
-        for (_, running) in self.runs.drain() {
-            if let Running::Open(writer) = running {
-                let closed = writer.close();
-                self.stats.failed += u64::from(closed.is_err());
-                outcome = outcome.and(closed);
-            }
+        for (_, writer) in self.runs.drain() {
+            let closed = writer.close();
+            self.stats.failed += u64::from(closed.is_err());
+            outcome = outcome.and(closed);
         }
         outcome.map(|()| self.stats)
     }
@@ -130,17 +123,14 @@ impl RunRecorder {
 
     /// The files that are being written.
     pub fn open_files(&self) -> impl Iterator<Item = &Path> {
-        self.runs.values().filter_map(|running| match running {
-            Running::Open(writer) => Some(writer.path()),
-            Running::Failed => None,
-        })
+        self.runs.values().map(|writer| writer.path())
     }
 
     fn begin(&mut self, bor: &Bor) -> Result<Recorded, RelayError> {
         // A receiver ends it first; should one not, its file stays as a run without an end.
-        if let Some(Running::Open(before)) = self.runs.remove(bor.sender.as_str()) {
-            before.close()?;
-        }
+        let before = self.runs.remove(bor.sender.as_str());
+        let closed = before.map_or(Ok(()), |before| before.close());
+        self.stats.failed += u64::from(closed.is_err());
         let limit = self.options.max_runs.max(1);
         if self.runs.len() >= limit {
             self.stats.failed += 1;
@@ -149,26 +139,18 @@ impl RunRecorder {
                 limit,
             });
         }
-        let outcome = RunFileWriter::create(&self.directory, bor, &self.options);
-        let (running, outcome) = match outcome {
-            Ok(writer) => {
-                self.stats.begun += 1;
-                let path = writer.path().to_owned();
-                (Running::Open(Box::new(writer)), Ok(Recorded::Begun(path)))
-            }
-            Err(error) => {
-                self.stats.failed += 1;
-                (Running::Failed, Err(error))
-            }
-        };
-        self.runs.insert(bor.sender.clone(), running);
-        outcome
+        let writer = RunFileWriter::create(&self.directory, bor, &self.options)
+            .inspect_err(|_| self.stats.failed += 1)?;
+        self.stats.begun += 1;
+        let path = writer.path().to_owned();
+        self.runs.insert(bor.sender.clone(), Box::new(writer));
+        closed.map(|()| Recorded::Begun(path))
     }
 
     #[inline]
     fn add(&mut self, event: &RunEvent) -> Result<(), RelayError> {
-        let running = event.sender().and_then(|sender| self.runs.get_mut(sender));
-        let Some(Running::Open(writer)) = running else {
+        let writer = event.sender().and_then(|sender| self.runs.get_mut(sender));
+        let Some(writer) = writer else {
             self.stats.unwritten += u64::from(matches!(event, RunEvent::Record(_)));
             return Ok(());
         };
@@ -180,15 +162,13 @@ impl RunRecorder {
         // One record is too large, and the file can take the next one.
         if !matches!(error, RelayError::TooLarge { .. }) {
             self.stats.failed += 1;
-            if let Some(running) = event.sender().and_then(|sender| self.runs.get_mut(sender)) {
-                *running = Running::Failed;
-            }
+            event.sender().and_then(|sender| self.runs.remove(sender));
         }
         Err(error)
     }
 
     fn finish(&mut self, eor: &Eor, substitute: bool) -> Result<Option<Recorded>, RelayError> {
-        let Some(Running::Open(writer)) = self.runs.remove(eor.sender.as_str()) else {
+        let Some(writer) = self.runs.remove(eor.sender.as_str()) else {
             return Ok(None);
         };
         let outcome = if substitute {
