@@ -11,8 +11,11 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use acqbus::cdtp::{DataTransmitter, Run, RunCondition, RunStart, Tags, TransmitterOptions};
-use acqbus::zsocket::{Context, Endpoint, SocketKind, SocketOptions};
+use acqbus::cdtp::{
+    DataRecord, DataTransmitter, MessageKind, Run, RunCondition, RunStart, Tags,
+    TransmitterOptions, encode_message,
+};
+use acqbus::zsocket::{Context, Endpoint, Socket, SocketKind, SocketOptions};
 use cli_support::{Done, PATIENCE, Program, Running};
 use expectrl::{Expect, Session};
 use serde_json::Value;
@@ -303,6 +306,49 @@ fn missing_records_are_a_failure_that_is_counted() {
 }
 
 #[test]
+fn gaps_larger_than_numbers_can_tell_are_counted_as_the_largest() {
+    let program = Program::new();
+    let (push, port) = push();
+    let receiver = start_receiver(&program, port, &["--json", "--count", "2"]);
+    let none = Tags::new();
+    let encoding = acqbus::cdtp::Encoding::Compact;
+    for sender in ["A.a", "B.b"] {
+        let bor = acqbus::cdtp::encode_bor(sender, &none, &none, encoding).unwrap();
+        push.send(bor.into(), false).unwrap();
+    }
+    for sender in ["A.a", "B.b"] {
+        let last = [DataRecord::new(u64::MAX).with_block(b"abc")];
+        let data = encode_message(sender, MessageKind::Data, &last, encoding).unwrap();
+        let eor = acqbus::cdtp::encode_eor(sender, &none, &none, encoding).unwrap();
+        push.send(data.into(), false).unwrap();
+        push.send(eor.into(), false).unwrap();
+    }
+    let lines = receiver.end().code(1).json();
+    let totals = lines.last().unwrap();
+    assert_eq!(totals["missed"], u64::MAX, "{lines:?}");
+    assert_eq!(totals["runs"], 2);
+}
+
+#[test]
+fn run_that_cannot_be_written_leaves_those_of_others_alone() {
+    let program = Program::new();
+    let taken = Sending::start(&program, &["--records", "2", "--run-id", "r"]);
+    fs::create_dir(program.home().join("runs")).unwrap();
+    fs::write(program.home().join("runs/r@Camera.Top.acqrun"), "taken").unwrap();
+    let other = ["--records", "3", "--run-id", "r", "--name", "Camera.Side"];
+    let other = Sending::start(&program, &other);
+    let address = format!("127.0.0.1:{}", other.port);
+    let flags = ["--json", "--output", "runs", "--conflict", "error"];
+    let done = taken.received_by(&program, &[&flags[..], &["--connect", &address]].concat());
+    let done = done.code(1);
+    assert!(done.err.contains("--conflict rename"), "{}", done.err);
+    let lines = done.json();
+    assert!(lines.iter().any(|line| line["notice"] == "unwritten"));
+    assert_eq!(lines.last().unwrap()["records"], 5, "{lines:?}");
+    assert!(program.home().join("runs/r@Camera.Side.acqrun").exists());
+}
+
+#[test]
 fn sender_that_starts_anew_is_received_to_its_end() {
     let program = Program::new();
     let transmitter = transmitter();
@@ -323,12 +369,8 @@ fn sender_that_starts_anew_is_received_to_its_end() {
 #[test]
 fn unusable_message_is_bad_data_and_the_run_goes_on() {
     let program = Program::new();
-    let push = Context::new()
-        .unwrap()
-        .socket(SocketKind::Push, &SocketOptions::default())
-        .unwrap();
-    let endpoint = push.bind(&Endpoint::tcp("127.0.0.1", 0).unwrap()).unwrap();
-    let receiver = start_receiver(&program, endpoint.port().unwrap(), &["--json"]);
+    let (push, port) = push();
+    let receiver = start_receiver(&program, port, &["--json"]);
     let none = Tags::new();
     let encoding = acqbus::cdtp::Encoding::Compact;
     let bor = acqbus::cdtp::encode_bor("A.b", &none, &none, encoding).unwrap();
@@ -562,6 +604,16 @@ fn transmitter() -> DataTransmitter {
         .timeouts(Some(PATIENCE))
         .linger(Duration::from_secs(5));
     DataTransmitter::bind("Camera.Top", &endpoint, options).unwrap()
+}
+
+/// A socket that sends any bytes, and its port.
+fn push() -> (Socket, u16) {
+    let push = Context::new()
+        .unwrap()
+        .socket(SocketKind::Push, &SocketOptions::default())
+        .unwrap();
+    let endpoint = push.bind(&Endpoint::tcp("127.0.0.1", 0).unwrap()).unwrap();
+    (push, endpoint.port().unwrap())
 }
 
 /// A group that no other test has.

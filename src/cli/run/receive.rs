@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use crossbeam_channel::{Receiver, after, never, select};
 use serde_json::json;
 
-use crate::cdtp::{DataReceiver, ReceiverOptions};
+use crate::cdtp::{CdtpError, DataReceiver, ReceiverOptions};
 use crate::chirp::{ChirpEvent, ChirpId, ChirpManager, ServiceId};
 use crate::cli::args;
 use crate::cli::discovery::Discovery;
@@ -97,11 +97,16 @@ impl Receive {
         if matches!(ended, Ok(Ended::Asked(_))) {
             stop.end_at_the_next();
         }
-        self.stop(&receiver, taking.course().begun() - taking.course().ended());
+        let stopped = self.stop(&receiver, taking.course().open());
         drop(receiver);
         let taken = taking.finish()?;
         taken.totals.print(out)?;
-        self.exit(ended?, &taken)
+        let exit = self.exit(ended?, &taken);
+        stopped?;
+        match taken.unwritten {
+            Some(failure) => Err(failure),
+            None => exit,
+        }
     }
 
     fn check(&self) -> Result<(), Failure> {
@@ -176,14 +181,14 @@ impl Receive {
         let course = taking.course();
         loop {
             select! {
-                recv(taking.changes()) -> _ => {
+                recv(taking.changes()) -> change => {
                     (first, silence) = (never(), never());
-                    if course.has_failed() {
+                    // The events end before their time when the receiver has failed.
+                    if change.is_err() || course.has_failed() {
                         return Ok(Ended::Failed);
                     }
-                    let is_open = course.begun() > course.ended();
                     let wanted = self.wanted();
-                    if !is_open && wanted.is_some_and(|wanted| course.finished() >= wanted) {
+                    if course.open() == 0 && wanted.is_some_and(|wanted| course.finished() >= wanted) {
                         return Ok(Ended::Count);
                     }
                 },
@@ -240,7 +245,7 @@ impl Receive {
     }
 
     /// Lets open runs end, for as long as they may.
-    fn stop(&self, receiver: &DataReceiver, open: u64) {
+    fn stop(&self, receiver: &DataReceiver, open: u64) -> Result<(), Failure> {
         if open > 0 {
             let seconds = self.timeout.unwrap_or(LAST_WAIT).as_secs_f64();
             let runs = counted(open, "open run");
@@ -248,10 +253,12 @@ impl Receive {
                 "acqbus: {runs}: waiting up to {seconds} s for an end"
             ));
         }
-        // Who has not ended is told by the substitutes, too.
-        if let Err(error) = receiver.stop_receiving() {
-            log::info!("{error}");
+        match receiver.stop_receiving() {
+            // Who has not ended is told by the substitutes, too.
+            Err(error @ CdtpError::EorTimeout { .. }) => log::info!("{error}"),
+            outcome => outcome?,
         }
+        Ok(())
     }
 
     fn exit(&self, ended: Ended, taken: &Taken) -> Result<Exit, Failure> {
@@ -358,3 +365,31 @@ const SILENCE: Duration = Duration::from_secs(2);
 
 /// For what has arrived, and for the ends of open runs.
 const LAST_WAIT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use crossbeam_channel::bounded;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        receive: Receive,
+    }
+
+    #[test]
+    fn receiver_that_ends_by_itself_ends_the_verb() {
+        let program = ["receive", "--connect", "127.0.0.1:1", "--duration", "20"];
+        let receive = Program::parse_from(program).receive;
+        let (receiver, events) = DataReceiver::start_with_events(receive.options()).unwrap();
+        let out = Output::new(false);
+        let taking = Taking::start(events, None, false, out).unwrap();
+        receiver.stop_receiving().unwrap();
+        let (_ask, asked) = bounded(1);
+        let stop = Stop::relayed(asked);
+        let ended = receive.follow(&receiver, None, &taking, &stop, out);
+        assert!(matches!(ended, Ok(Ended::Failed)));
+    }
+}

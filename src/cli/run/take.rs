@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -12,12 +12,12 @@ use serde_json::json;
 
 use crate::cdtp::{Bor, Eor, Record, RunEvent, RunEvents};
 use crate::cli::exit::Failure;
-use crate::cli::print::{Colour, Output, note};
+use crate::cli::print::{Colour, Output, harmless, note};
 use crate::cli::run::digest::{Blocks, Digests};
 use crate::cli::run::progress::{Counts, Moved, Progress};
 use crate::cli::run::show;
 use crate::cli::run::totals::{Moving, Totals};
-use crate::relay::{Recorded, RunRecorder};
+use crate::relay::{Recorded, RelayError, RunRecorder};
 
 /// How far the taking has come, for the thread that decides when it ends.
 #[derive(Debug, Default)]
@@ -25,18 +25,16 @@ pub(super) struct Course {
     begun: AtomicU64,
     ended: AtomicU64,
     finished: AtomicU64,
+    has_failed: AtomicBool,
     failure: Mutex<Option<Failure>>,
 }
 
 impl Course {
-    /// Runs that have begun.
-    pub(super) fn begun(&self) -> u64 {
-        self.begun.load(Ordering::Acquire)
-    }
-
-    /// Runs that have ended.
-    pub(super) fn ended(&self) -> u64 {
-        self.ended.load(Ordering::Acquire)
+    /// Runs that have begun and not ended; when one does in this moment, perhaps one too many, and a change follows.
+    pub(super) fn open(&self) -> u64 {
+        // In this order, so that a run that begins and ends in between does not seem to have ended only.
+        let ended = self.ended.load(Ordering::Acquire);
+        self.begun.load(Ordering::Acquire).saturating_sub(ended)
     }
 
     /// Runs that their senders have ended: a sender that starts anew within its run is still to end one.
@@ -46,7 +44,7 @@ impl Course {
 
     /// Whether nothing more can be done.
     pub(super) fn has_failed(&self) -> bool {
-        self.failure.lock().is_some()
+        self.has_failed.load(Ordering::Acquire)
     }
 }
 
@@ -63,6 +61,8 @@ pub(super) struct Taken {
     pub(super) totals: Totals,
     /// A run has records missing, or no end.
     pub(super) has_broken_run: bool,
+    /// Why the first of the runs that are in no file, or not in full, is not.
+    pub(super) unwritten: Option<Failure>,
 }
 
 impl Taking {
@@ -96,6 +96,7 @@ impl Taking {
             moving: Moving::default(),
             told: 0,
             has_broken_run: false,
+            unwritten: None,
         };
         let thread = thread::Builder::new()
             .name("acqbus-take".to_owned())
@@ -156,6 +157,7 @@ struct Taker {
     /// Missing records and faults that were printed since the last begin or end of a run.
     told: u32,
     has_broken_run: bool,
+    unwritten: Option<Failure>,
 }
 
 /// Records of one run that wait to be hashed together.
@@ -180,8 +182,16 @@ impl Taker {
             return Ok(());
         }
         let recorded = match &mut self.recorder {
-            Some(recorder) => recorder.write(&event)?,
-            None => None,
+            Some(recorder) => recorder.write(&event),
+            None => Ok(None),
+        };
+        let recorded = match recorded {
+            // Other runs can be written.
+            Err(error) if !error.is_disk_full() => {
+                self.leave_out(error)?;
+                None
+            }
+            recorded => recorded?,
         };
         let file = match recorded {
             Some(Recorded::Finished(run)) => Some(run.path),
@@ -193,7 +203,8 @@ impl Taker {
             RunEvent::Eor(eor) => self.end(&eor, false, file.as_deref()),
             RunEvent::Substitute(eor) => self.end(&eor, true, file.as_deref()),
             RunEvent::Lost(lost) => {
-                self.moved.missed += lost.count;
+                // A sender can leave out any number.
+                self.moved.missed = self.moved.missed.saturating_add(lost.count);
                 self.counts.set(self.moved);
                 self.tell(|| show::lost(&lost))
             }
@@ -286,7 +297,19 @@ impl Taker {
         Ok(())
     }
 
-    /// Tells what is missing or unusable, but not without end: the counts are complete anyway.
+    /// A run cannot be written, or a record of it.
+    fn leave_out(&mut self, error: RelayError) -> Result<(), Failure> {
+        let reason = error.to_string();
+        self.unwritten.get_or_insert_with(|| error.into());
+        self.tell(|| {
+            (
+                json!({"notice": "unwritten", "reason": reason}),
+                harmless(&reason),
+            )
+        })
+    }
+
+    /// Tells what is missing, unusable or unwritten, but not without end: the counts are complete anyway.
     fn tell(&mut self, what: impl FnOnce() -> (serde_json::Value, String)) -> Result<(), Failure> {
         self.told = self.told.saturating_add(1);
         if self.told > MOST_TOLD {
@@ -314,18 +337,20 @@ impl Taker {
             recorder.close()?;
         }
         let mut totals = Totals::new(self.ended, self.moving.took(), self.digests.of_all()?);
-        totals.runs = self.course.ended();
+        totals.runs = self.course.ended.load(Ordering::Acquire);
         totals.late = self.late;
         totals.duplicates = self.duplicates;
         totals.faults = self.faults;
         Ok(Taken {
             totals,
             has_broken_run: self.has_broken_run,
+            unwritten: self.unwritten,
         })
     }
 
     fn fail(&self, failure: Failure) {
         self.course.failure.lock().get_or_insert(failure);
+        self.course.has_failed.store(true, Ordering::Release);
         self.changed();
     }
 
