@@ -111,6 +111,34 @@ fn status_and_pending_tell_how_things_are() {
 }
 
 #[test]
+fn json_console_prints_nothing_but_objects() {
+    let (program, service) = (Program::new(), Service::start());
+    let lines = "user 1 seconds=600 --nonce 77\npending\nfilter topic EVENT\nmute\nstatus\nhelp\n";
+    let args = ["--json", "--timeout", "0.5"];
+    let objects = piped(&program, &service, &args, lines).code(4).json();
+    let of = |name: &str| {
+        let mut of = objects.iter().filter(|object| object["notice"] == name);
+        let first = of
+            .next()
+            .unwrap_or_else(|| panic!("no {name}: {objects:?}"));
+        assert!(of.next().is_none(), "two of {name}: {objects:?}");
+        first
+    };
+    let pending = &of("pending")["pending"][0];
+    assert_eq!(pending["command"], "USER_DEFINED");
+    assert_eq!(pending["customCommand"], 1);
+    assert_eq!(pending["nonce"], 77);
+    let status = of("status");
+    assert_eq!(status["connection"], "connected");
+    assert_eq!(status["identifier"], "autotrainer-device");
+    assert_eq!(status["pending"], 1);
+    assert_eq!(status["muted"], true);
+    assert_eq!(status["topic"], "EVENT");
+    let help = of("help")["text"].as_str().expect("a text");
+    assert!(help.contains("filter topic"), "{help}");
+}
+
+#[test]
 fn person_at_a_terminal_sends_and_sees_live_messages() {
     let (program, service) = (Program::new(), Service::start());
     let mut person = Person::at(&program, &service, &[]);

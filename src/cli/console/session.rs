@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, Sender, at, bounded, select};
 use parking_lot::Mutex;
 use rustix::termios::tcgetwinsize;
+use serde_json::json;
 
 use crate::cli::args::Bus;
 use crate::cli::bus::{self, Patience};
@@ -140,20 +141,16 @@ impl Session {
             Action::FilterOff => self.state.lock().filter_off(),
             Action::Mute => self.state.lock().mute(true),
             Action::Unmute => self.state.lock().mute(false),
-            Action::Status => {
-                let status = self.state.lock().status(Instant::now());
-                self.out.line(&status)?;
-            }
-            Action::Pending => {
-                let lines = self.pending();
-                let lines = if lines.is_empty() {
-                    vec!["nothing is pending".to_owned()]
+            Action::Status => self.show_status()?,
+            Action::Pending => self.show_pending()?,
+            Action::Help(word) => {
+                let text = help::text(word.as_deref())?;
+                if self.out.is_json() {
+                    self.out.object(&json!({"notice": "help", "text": text}))?;
                 } else {
-                    lines
-                };
-                self.out.line(&lines.join("\n"))?;
+                    self.out.line(&text)?;
+                }
             }
-            Action::Help(word) => self.out.line(&help::text(word.as_deref())?)?,
         }
         Ok(Flow::Next)
     }
@@ -175,6 +172,30 @@ impl Session {
                 format!("no result yet: {}", left.join("; ")),
             )
             .with_hint("a longer --timeout")),
+        }
+    }
+
+    fn show_status(&self) -> Result<(), Failure> {
+        let now = Instant::now();
+        if self.out.is_json() {
+            let status = self.state.lock().status_object(now);
+            self.out.object(&status)
+        } else {
+            let status = self.state.lock().status(now);
+            self.out.line(&status)
+        }
+    }
+
+    fn show_pending(&self) -> Result<(), Failure> {
+        if self.out.is_json() {
+            let pending = self.state.lock().pending_object(Instant::now());
+            return self.out.object(&pending);
+        }
+        let lines = self.pending();
+        if lines.is_empty() {
+            self.out.line("nothing is pending")
+        } else {
+            self.out.line(&lines.join("\n"))
         }
     }
 

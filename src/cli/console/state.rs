@@ -1,7 +1,11 @@
 //! What the console knows: the connection, what is pending, what to show. Takes notices and a clock value; no terminal.
 
+mod status;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::cli::exit::Exit;
 use crate::cli::kinds::{KindFilter, Numbering};
@@ -64,7 +68,7 @@ struct Pending {
     since: Instant,
     /// The reply has said that a result follows; before it, the result may overtake it.
     announced: bool,
-    progress: Option<String>,
+    progress: Option<Value>,
 }
 
 impl Pending {
@@ -200,47 +204,6 @@ impl State {
         }
     }
 
-    /// One line on the connection: state, heartbeat, epoch, sequences, losses, queue.
-    pub(crate) fn status(&self, now: Instant) -> String {
-        let mut parts = vec![self.connection_words()];
-        if let Some(heartbeat) = &self.heartbeat {
-            parts.push(format!("heartbeat {} ago", age(now, heartbeat.at)));
-            parts.extend(
-                heartbeat
-                    .queue_depth
-                    .map(|depth| format!("{depth} in its queue")),
-            );
-            parts.extend(
-                heartbeat
-                    .dropped
-                    .map(|count| format!("{count} dropped by it")),
-            );
-        }
-        if !self.last.is_empty() {
-            let last: Vec<_> = self
-                .last
-                .iter()
-                .map(|(topic, last)| format!("{topic} {last}"))
-                .collect();
-            parts.push(format!("last {}", last.join(", ")));
-        }
-        let lost: u64 = self.lost.values().sum();
-        let of: Vec<_> = self
-            .lost
-            .iter()
-            .map(|(topic, count)| format!("{count} of {topic}"))
-            .collect();
-        let of = if of.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", of.join(", "))
-        };
-        parts.push(format!("lost {lost}{of}"));
-        parts.push(format!("pending {}", self.pending.len()));
-        parts.extend(self.view_words());
-        parts.join(" | ")
-    }
-
     /// The commands that have not ended in at most `width` characters, for the line above the prompt; `None` without any.
     pub(crate) fn pending_line(&self, now: Instant, width: usize) -> Option<String> {
         if self.pending.is_empty() {
@@ -265,14 +228,16 @@ impl State {
     /// A line for each command that has not ended.
     pub(crate) fn pending(&self, now: Instant) -> Vec<String> {
         let line = |pending: &Pending| {
-            let progress = pending.progress.as_deref().unwrap_or_default();
-            let name = pending.name();
             let line = format!(
-                "{name} nonce {} for {} {progress}",
+                "{} nonce {} for {}",
+                pending.name(),
                 pending.nonce,
                 age(now, pending.since)
             );
-            line.trim_end().to_owned()
+            match &pending.progress {
+                Some(progress) => format!("{line} {}", harmless(&progress.to_string())),
+                None => line,
+            }
         };
         self.pending.iter().map(line).collect()
     }
@@ -305,7 +270,7 @@ impl State {
             return false;
         };
         if topic == Topic::COMMAND_PROGRESS {
-            pending.progress = Some(harmless(&result.data().to_string()));
+            pending.progress = Some(result.data().clone());
         } else {
             self.forget(&nonce);
             self.ended(Exit::of_result(result.result()));
@@ -366,41 +331,6 @@ impl State {
             None => true,
         };
         topic && kind
-    }
-
-    fn connection_words(&self) -> String {
-        match &self.connection {
-            Connection::Waiting => "no service yet".to_owned(),
-            Connection::Linked => "connected, no heartbeat yet".to_owned(),
-            Connection::Up {
-                identifier,
-                version,
-                epoch,
-            } => {
-                let epoch = epoch
-                    .map(|epoch| format!(", epoch {epoch}"))
-                    .unwrap_or_default();
-                format!("connected to {identifier} (version {version}{epoch})")
-            }
-            Connection::Silent => "no heartbeat for too long".to_owned(),
-            Connection::Down => "connection broken, trying again".to_owned(),
-            Connection::Refused => "refused by the service".to_owned(),
-        }
-    }
-
-    fn view_words(&self) -> Vec<String> {
-        let mut words = Vec::new();
-        if self.view.muted {
-            words.push("muted".to_owned());
-        }
-        words.extend(self.view.topic.map(|topic| format!("topic {topic}")));
-        words.extend(
-            self.view
-                .kind
-                .as_ref()
-                .map(|kind| format!("kind {}", kind.typed())),
-        );
-        words
     }
 
     fn pending_mut(&mut self, nonce: &Nonce) -> Option<&mut Pending> {
