@@ -530,14 +530,15 @@ fn failure_callback_that_sends_is_refused_and_one_that_panics_is_survived() {
                 let transmitter = take.recv().unwrap().upgrade().unwrap();
                 transmitter.stop_sending();
                 let eor = transmitter.send_eor(&Tags::new(), &Tags::new());
-                tell.send(matches!(eor, Err(CdtpError::WrongThread)))
-                    .unwrap();
+                let start = transmitter.start_sending();
+                let refused = [eor, start].map(|it| matches!(it, Err(CdtpError::WrongThread)));
+                tell.send(refused).unwrap();
                 panic!("as callbacks do");
             }),
     ));
     give.send(Arc::downgrade(&transmitter)).unwrap();
     send(&transmitter, b"lost");
-    assert!(told.recv_timeout(LIMIT).unwrap());
+    assert_eq!(told.recv_timeout(LIMIT).unwrap(), [true; 2]);
     transmitter.stop_sending();
     let error = transmitter
         .send_eor(&Tags::new(), &Tags::new())
@@ -666,6 +667,59 @@ fn close_ends_every_wait() {
             .is_closed()
     );
     transmitter.close();
+}
+
+#[test]
+fn close_ends_the_wait_of_an_eor_before_the_socket_lingers() {
+    let (transmitter, socket) = sending(
+        options()
+            .timeouts(None)
+            .payload_threshold_kib(0)
+            .queue_size(1)
+            .linger(LIMIT),
+    );
+    let transmitter = Arc::new(transmitter);
+    let block = vec![0; 1 << 20];
+    let stuck = |_: &_| {
+        let record = transmitter.new_data_record().with_block(&block);
+        transmitter
+            .send_data_record_timeout(record, 5 * QUIET)
+            .is_err()
+    };
+    (0..10_000).find(stuck).expect("nobody reads");
+    let other = Arc::clone(&transmitter);
+    let eor = thread::spawn(move || other.send_eor(&Tags::new(), &Tags::new()));
+    let closed = Arc::clone(&transmitter);
+    let close = thread::spawn(move || closed.close());
+    let error = in_time("the wait ends", move || eor.join().unwrap()).unwrap_err();
+    assert!(error.is_closed(), "{error}");
+    assert!(!close.is_finished(), "the socket lingers");
+    drop(socket);
+    close.join().unwrap();
+}
+
+#[test]
+fn a_bounded_wait_is_bounded_while_another_thread_waits_for_ever() {
+    let transmitter = Arc::new(deserted(
+        options()
+            .timeouts(None)
+            .eor_timeout(Some(QUIET))
+            .payload_threshold_kib(0)
+            .queue_size(1),
+    ));
+    until_stuck(&transmitter);
+    let other = Arc::clone(&transmitter);
+    let stop = thread::spawn(move || other.stop_sending());
+    eventually("the other has begun to stop", || !transmitter.is_sending());
+    let waits = Arc::clone(&transmitter);
+    let (stopped, eor) = in_time("both waits end", move || {
+        let stopped = waits.stop_sending_timeout(QUIET);
+        (stopped, waits.send_eor(&Tags::new(), &Tags::new()))
+    });
+    assert!(!stopped && !stop.is_finished());
+    assert!(eor.unwrap_err().is_timeout());
+    transmitter.close();
+    stop.join().unwrap();
 }
 
 #[test]

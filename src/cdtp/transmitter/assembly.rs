@@ -45,9 +45,29 @@ impl Assembly {
     /// Adds a record with its bytes of blocks.
     #[inline]
     pub(super) fn push(&mut self, record: &DataRecord<'_>, payload: u64) {
-        write_record(&mut self.buffer, record, self.encoding);
+        if record.tags().is_empty() {
+            write_record(&mut self.buffer, record, self.encoding);
+        } else {
+            self.push_tagged(record);
+        }
         self.records += 1;
         self.payload += payload;
+    }
+
+    /// Tags beyond what MessagePack holds panic on the way; nothing of their record may stay then.
+    fn push_tagged(&mut self, record: &DataRecord<'_>) {
+        let mut whole = Whole {
+            len: self.buffer.len(),
+            buffer: &mut self.buffer,
+        };
+        write_record(whole.buffer, record, self.encoding);
+        whole.len = whole.buffer.len();
+    }
+
+    /// Whether the message is to go out before a record with so many bytes of blocks, for no peer to refuse it.
+    #[inline]
+    pub(super) fn is_full_for(&self, payload: u64) -> bool {
+        self.records > 0 && self.buffer.len() as u64 + payload > FRAME_BYTES_LIMIT
     }
 
     /// Whether the message is to go out before another record comes.
@@ -105,6 +125,18 @@ impl Assembly {
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.buffer.len()
+    }
+}
+
+/// Cuts a buffer to what is whole in it.
+struct Whole<'a> {
+    buffer: &'a mut Vec<u8>,
+    len: usize,
+}
+
+impl Drop for Whole<'_> {
+    fn drop(&mut self) {
+        self.buffer.truncate(self.len);
     }
 }
 
@@ -195,6 +227,9 @@ const COPY_LIMIT: usize = 2048;
 
 /// Python's receiver refuses a frame above 100 MiB, for which tags alone can be enough.
 const MESSAGE_BYTES_LIMIT: usize = 64 << 20;
+
+/// The same, for what a next record would make of it; the rest is for its tags.
+const FRAME_BYTES_LIMIT: u64 = 96 << 20;
 
 const KEPT_MESSAGES: usize = 65_536;
 const KEPT_BYTES: usize = 8 << 20;

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::cdtp::transmitter::assembly::Assembly;
 use crate::cdtp::transmitter::queue::{Patience, Phase, Queue, QueueLimits, Refusal};
@@ -170,8 +170,12 @@ impl DataTransmitter {
     /// Takes records from now on; sequence numbers and counters begin anew, a stored error is forgotten.
     ///
     /// # Errors
-    /// [`CdtpError::AlreadySending`]; [`CdtpError::Closed`].
+    /// [`CdtpError::AlreadySending`]; [`CdtpError::Closed`]; [`CdtpError::WrongThread`].
     pub fn start_sending(&self) -> Result<(), CdtpError> {
+        if thread::current().id() == self.thread_id {
+            // Whoever holds the lock may wait for this thread.
+            return Err(CdtpError::WrongThread);
+        }
         let _order = self.order.lock();
         if self.shared.is_closed() {
             return Err(CdtpError::Closed);
@@ -200,9 +204,11 @@ impl DataTransmitter {
     }
 
     /// As [`stop_sending`](Self::stop_sending), and throws away what could not be sent in time; `false` when there was such.
+    ///
+    /// `false` too when another thread starts, stops, or sends a BOR or EOR for as long: sending then goes on.
     pub fn stop_sending_timeout(&self, timeout: Duration) -> bool {
-        self.stop(Instant::now().checked_add(timeout));
-        self.shared.counters.lost.load(Ordering::Relaxed) == 0
+        let stopped = self.stop(Instant::now().checked_add(timeout));
+        stopped && self.shared.counters.lost.load(Ordering::Relaxed) == 0
     }
 
     /// A record with the next sequence number of the run; the first is 1.
@@ -456,18 +462,18 @@ impl DataTransmitter {
                 "BOR",
             ),
         };
-        let _order = self.order.lock();
+        let late = || CdtpError::SendTimeout {
+            what,
+            after: timeout.unwrap_or_default(),
+        };
+        let deadline = after(timeout);
+        // The state is that of whoever has the lock.
+        let _order = self.in_turn(deadline).ok_or_else(late)?;
         self.shared.queue.flush();
-        let outcome = self.shared.send(Frame::from(bytes), after(timeout));
+        let outcome = self.shared.send(Frame::from(bytes), deadline);
         let (state, result) = match outcome {
             Outcome::Done => (success, Ok(())),
-            Outcome::TimedOut => (
-                TransmitterState::NotConnected,
-                Err(CdtpError::SendTimeout {
-                    what,
-                    after: timeout.unwrap_or_default(),
-                }),
-            ),
+            Outcome::TimedOut => (TransmitterState::NotConnected, Err(late())),
             Outcome::Closed => (TransmitterState::NotConnected, Err(CdtpError::Closed)),
             Outcome::Socket(error) => (TransmitterState::NotConnected, Err(error.into())),
         };
@@ -475,15 +481,27 @@ impl DataTransmitter {
         result
     }
 
-    fn stop(&self, deadline: Option<Instant>) {
+    /// False if it was not this thread's turn in time.
+    fn stop(&self, deadline: Option<Instant>) -> bool {
         if thread::current().id() == self.thread_id {
             log::error!("the failure callback cannot stop the transmitter that calls it");
-            return;
+            return false;
         }
-        let _order = self.order.lock();
+        let Some(_order) = self.in_turn(deadline) else {
+            return false;
+        };
         if self.shared.queue.is_open() {
             self.shared.queue.stop(Phase::Stopped);
             self.shared.drain(deadline);
+        }
+        true
+    }
+
+    /// The right to start, stop, or send a BOR or EOR; `None` if others have it until the deadline.
+    fn in_turn(&self, deadline: Option<Instant>) -> Option<MutexGuard<'_, ()>> {
+        match deadline {
+            Some(deadline) => self.order.try_lock_until(deadline),
+            None => Some(self.order.lock()),
         }
     }
 }

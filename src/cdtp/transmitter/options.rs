@@ -41,7 +41,8 @@ pub struct TransmitterOptions {
     /// 64 MiB (*ours*).
     pub queue_bytes: usize,
     /// How long a record waits at most for others that go into its message, while the receiver keeps up. Zero sends what there is
-    /// as soon as nothing else waits. Defaults to 100 ms, as C++; Python has 500 ms.
+    /// as soon as nothing else waits; [`Duration::MAX`] waits until the message is full or the run ends. Defaults to 100 ms, as C++;
+    /// Python has 500 ms.
     pub flush_interval: Duration,
     /// How messages are written. Defaults to [`Encoding::Compact`].
     pub encoding: Encoding,
@@ -102,8 +103,8 @@ impl TransmitterOptions {
 
     /// Sets [`on_failure`](Self::on_failure).
     ///
-    /// The callback must not send a BOR or EOR, nor stop sending: these wait for the thread that it is called on, and refuse with
-    /// [`CdtpError::WrongThread`].
+    /// The callback must not send a BOR or EOR, nor start or stop sending: these wait for the thread that it is called on, and refuse
+    /// with [`CdtpError::WrongThread`].
     #[must_use]
     pub fn on_failure(mut self, callback: impl Fn(&CdtpError) + Send + Sync + 'static) -> Self {
         self.on_failure = Some(Arc::new(callback));

@@ -170,6 +170,10 @@ impl Sending {
             log::error!("the transmitter ends: {error}");
         }
         shared.queue.close();
+        // Before the socket closes, which lingers: who waits for an order is told now.
+        shared.closed.store(true, Ordering::SeqCst);
+        *shared.order.lock() = None;
+        state.order = None;
         state.discard();
     }
 }
