@@ -254,6 +254,36 @@ fn a_sender_restarted_in_a_run_begins_a_new_one() {
     receiver.stop_receiving().unwrap();
 }
 
+#[test]
+fn a_sender_that_comes_back_at_another_port_is_read_after_what_it_had_sent_before() {
+    const COUNT: u64 = 300;
+    for threads in [ReceiveThreads::One, ReceiveThreads::PerSender] {
+        let context = Context::new().unwrap();
+        let old = Sender::new(&context, "Camera.Top");
+        let options = quick().threads(threads).queue_messages(1).recv_hwm(1000);
+        let (receiver, mut events) = start(options);
+        assert!(receiver.add_sender(&old.service()).unwrap());
+        old.bor();
+        for number in 1..=COUNT {
+            old.data([number]);
+        }
+        assert!(is_bor(&next(&mut events)));
+        let new = Sender::new(&context, "Camera.Top");
+        assert!(receiver.remove_sender(&old.service()));
+        assert!(receiver.add_sender(&new.service()).unwrap());
+        send_short_run(&new);
+        for number in 1..=COUNT {
+            assert_eq!(next_record(&mut events).sequence(), number);
+        }
+        assert!(matches!(next(&mut events), RunEvent::Substitute(_)));
+        assert!(matches!(next(&mut events), RunEvent::Bor(bor) if bor.restarted));
+        assert_eq!(next_record(&mut events).sequence(), 1);
+        let end = next(&mut events);
+        assert!(matches!(&end, RunEvent::Eor(eor) if eor.condition == RunCondition::GOOD));
+        receiver.stop_receiving().unwrap();
+    }
+}
+
 fn send_short_run(sender: &Sender) {
     sender.bor();
     sender.data([1]);

@@ -15,6 +15,8 @@
 pub struct DecodeLimits {
     /// Largest frame, in bytes; 0 = no limit. Defaults to 1 GiB, ten times what Python's end takes.
     pub frame_bytes: usize,
+    /// Longest name of a sender, in bytes; 0 = no limit. Defaults to 1024; we send at most 255, and a receiver remembers each name.
+    pub name_bytes: usize,
     /// Most records in a message; 0 = no limit. Defaults to 16,777,216: a record takes 4 bytes at least, and no transmitter gathers
     /// as many.
     pub records: usize,
@@ -34,6 +36,7 @@ impl Default for DecodeLimits {
     fn default() -> Self {
         Self {
             frame_bytes: 1 << 30,
+            name_bytes: 1024,
             records: 1 << 24,
             depth: 512,
             tag_values: 1 << 22,
@@ -46,6 +49,13 @@ impl DecodeLimits {
     #[must_use]
     pub fn frame_bytes(mut self, frame_bytes: usize) -> Self {
         self.frame_bytes = frame_bytes;
+        self
+    }
+
+    /// Sets [`DecodeLimits::name_bytes`].
+    #[must_use]
+    pub fn name_bytes(mut self, name_bytes: usize) -> Self {
+        self.name_bytes = name_bytes;
         self
     }
 

@@ -85,6 +85,14 @@ impl<'a> MessageView<'a> {
         let mut reader = Reader::new(frame, 0);
         protocol(&mut reader)?;
         let sender = reader.text("the sender")?;
+        let limit = or_none(limits.name_bytes);
+        if sender.len() > limit {
+            return Err(DecodeError::Size {
+                what: "the name of the sender",
+                limit,
+                found: sender.len(),
+            });
+        }
         let kind = kind(&mut reader)?;
         let count_at = reader.offset();
         let record_count = reader.array_head("the records")?;

@@ -25,8 +25,39 @@ pub(crate) struct Delivery {
 
 /// Whoever listens.
 pub(crate) enum Sink {
-    Handler(Box<dyn FnMut(RunEvent) + Send>),
+    Handler(Handler),
     Queue(Arc<Queue>),
+}
+
+/// The handler, which is not called again once it has panicked.
+pub(crate) struct Handler {
+    call: Box<dyn FnMut(RunEvent) + Send>,
+    /// It is being called, or it has panicked: whoever has the sink sees the latter only.
+    called: bool,
+}
+
+impl Handler {
+    pub(crate) fn new(call: impl FnMut(RunEvent) + Send + 'static) -> Self {
+        Self {
+            call: Box::new(call),
+            called: false,
+        }
+    }
+
+    #[inline]
+    fn tell(&mut self, event: RunEvent, aborted: &AtomicBool) -> Result<(), Closed> {
+        if self.called {
+            // The thread on which it panicked may not have said so yet.
+            aborted.store(true, Ordering::Relaxed);
+        }
+        if aborted.load(Ordering::Relaxed) {
+            return Err(Closed);
+        }
+        self.called = true;
+        (self.call)(event);
+        self.called = false;
+        Ok(())
+    }
 }
 
 impl Delivery {
@@ -60,7 +91,7 @@ impl Delivery {
             sink.records(message, &self.aborted)
         } else {
             pool.put_back(message);
-            sink.events(events, bytes)
+            sink.events(events, bytes, &self.aborted)
         }
     }
 
@@ -68,7 +99,7 @@ impl Delivery {
     pub(crate) fn take_frames(&self, peer: PeerId, frame_count: usize) -> Result<(), Closed> {
         let mut sink = self.sink.lock();
         let event = self.state.lock().receive_frames(peer, frame_count);
-        sink.events(&mut vec![event], 0)
+        sink.events(&mut vec![event], 0, &self.aborted)
     }
 
     /// Ends the open runs; gives the names of their senders.
@@ -78,7 +109,7 @@ impl Delivery {
         let names = events.iter().filter_map(RunEvent::sender);
         let names = names.map(str::to_owned).collect();
         // Nobody may listen any more; the names are told in any case.
-        let _ = sink.events(&mut events, 0);
+        let _ = sink.events(&mut events, 0, &self.aborted);
         names
     }
 
@@ -102,10 +133,7 @@ impl Sink {
         match self {
             Self::Handler(handler) => {
                 for event in Unfold::new(message) {
-                    if aborted.load(Ordering::Relaxed) {
-                        return Err(Closed);
-                    }
-                    handler(event);
+                    handler.tell(event, aborted)?;
                 }
                 Ok(())
             }
@@ -113,11 +141,16 @@ impl Sink {
         }
     }
 
-    fn events(&mut self, events: &mut Vec<RunEvent>, bytes: usize) -> Result<(), Closed> {
+    fn events(
+        &mut self,
+        events: &mut Vec<RunEvent>,
+        bytes: usize,
+        aborted: &AtomicBool,
+    ) -> Result<(), Closed> {
         let mut bytes = bytes;
         for event in events.drain(..) {
             match self {
-                Self::Handler(handler) => handler(event),
+                Self::Handler(handler) => handler.tell(event, aborted)?,
                 // The message counts once, whatever it tells.
                 Self::Queue(queue) => queue.put(Item::Event(event, mem::take(&mut bytes)))?,
             }

@@ -167,6 +167,9 @@ pub enum FaultKind {
     /// An end of run of a sender that has no run open.
     #[error("end of run without a begin of run")]
     EorWithoutBor,
+    /// Data or an end of a run that another connection has replaced; it marks no run, for its own was substituted.
+    #[error("it belongs to the run of an earlier connection")]
+    EarlierConnection,
     /// One sender more than the receiver keeps apart.
     #[error("there are {limit} senders already, which is the limit")]
     TooManySenders {

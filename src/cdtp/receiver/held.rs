@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cdtp::receiver::event::{Arrival, Lost, RunEvent};
 use crate::cdtp::{Blocks, RecordView, SenderName, Tags};
@@ -109,6 +110,13 @@ pub(crate) struct Note {
     pub(crate) arrival: Arrival,
     /// The first number missing before it, and how many; 0 is none.
     pub(crate) lost: (u64, u64),
+}
+
+impl Taken {
+    /// Memory of the notes.
+    pub(crate) fn notes_bytes(&self) -> usize {
+        self.notes.len() * size_of::<Note>()
+    }
 }
 
 impl Held {
@@ -239,14 +247,28 @@ impl HeldPool {
 
     /// Frees the frames that nobody needs; for an owner who has nothing to do. Looks at some only, so that it costs little.
     pub(crate) fn release(&mut self) {
+        // Where the last one is that was not needed.
+        if let Some(last) = self.free.last_mut() {
+            empty(last);
+        }
         for _ in 0..LOOKS_AT_REST.min(self.given.len()) {
             if let Some(mut held) = self.come_back(1) {
-                if let Some(held) = Arc::get_mut(&mut held) {
-                    held.frame = Frame::new();
-                }
+                empty(&mut held);
                 self.free.push(held);
             }
         }
+    }
+
+    /// Frees all that nobody needs, and lets go of what is in use: its last record frees it. For an owner who has had nothing to
+    /// do for [`REST`].
+    pub(crate) fn let_go(&mut self) {
+        self.given.clear();
+        self.free.iter_mut().for_each(empty);
+    }
+
+    /// Whether there is something to [let go](Self::let_go) of.
+    pub(crate) fn holds(&self) -> bool {
+        !self.given.is_empty()
     }
 
     /// One of the first that were given out, if nobody has it any more.
@@ -262,6 +284,17 @@ impl HeldPool {
         None
     }
 }
+
+/// Keeps the place, frees what is in it.
+fn empty(held: &mut Arc<Held>) {
+    if let Some(held) = Arc::get_mut(held) {
+        held.frame = Frame::new();
+        held.taken.notes = Vec::new();
+    }
+}
+
+/// How long nothing is to come before the memory of messages is given back.
+pub(crate) const REST: Duration = Duration::from_secs(1);
 
 /// How many messages are looked at for one that is free, before a new one is made.
 const LOOKS: usize = 4;
@@ -312,6 +345,19 @@ mod tests {
         pool.release();
         assert_eq!(pool.free.len(), 3);
         assert!(pool.free.iter().all(|held| held.frame.is_empty()));
+    }
+
+    #[test]
+    fn what_is_let_go_is_freed_by_its_last_record() {
+        let mut pool = HeldPool::new(8);
+        let mut kept = pool.take();
+        Arc::get_mut(&mut kept).unwrap().frame = Frame::from_slice(&[1; 100]);
+        pool.watch(&kept);
+        pool.release();
+        assert!(pool.holds());
+        pool.let_go();
+        assert!(!pool.holds());
+        assert_eq!(Arc::strong_count(&kept), 1);
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub use state::{PeerId, ReceiverState};
 pub use stats::ReceiverStats;
 
 use connections::{Admit, Asked, Connections};
-use delivery::{Delivery, Sink};
+use delivery::{Delivery, Handler, Sink};
 use queue::Queue;
 use receiving::{Command, Times};
 use stopping::StopTimes;
@@ -106,7 +106,7 @@ impl DataReceiver {
         options: ReceiverOptions,
         handler: impl FnMut(RunEvent) + Send + 'static,
     ) -> Result<Self, CdtpError> {
-        Self::start_sink(options, Sink::Handler(Box::new(handler)), None)
+        Self::start_sink(options, Sink::Handler(Handler::new(handler)), None)
     }
 
     /// Starts to receive; gives an iterator of the events, for any one thread.
@@ -122,11 +122,11 @@ impl DataReceiver {
 
     /// Connects to a sender that CHIRP found, unless it is not listed or connected already: then false.
     ///
-    /// A host that is connected at another port has been restarted: the old connection is read to its end and closed. Succeeds
-    /// whether anybody is there or not, and connects again whenever the connection breaks. Never blocks.
+    /// A host that is connected at another port has been restarted: the old connection is read to its end and closed, and only
+    /// then the new one is read, so that their runs do not mix. Succeeds whether anybody is there or not, and connects again whenever the connection breaks. Never blocks.
     ///
     /// # Errors
-    /// [`CdtpError::ReceiverStopped`]; [`CdtpError::Socket`] for an address that cannot be connected.
+    /// [`CdtpError::ReceiverStopped`], also after a failure ended it; [`CdtpError::Socket`] for an address that cannot be connected.
     pub fn add_sender(&self, service: &DiscoveredService) -> Result<bool, CdtpError> {
         let wanted = self.wanted.as_ref();
         if wanted.is_some_and(|wanted| !wanted.contains(&service.host)) {
@@ -213,7 +213,8 @@ impl DataReceiver {
     ///
     /// Blocks up to [`drain_timeout`](ReceiverOptions::drain_timeout), [`eor_timeout`](ReceiverOptions::eor_timeout) and as long as
     /// the listener takes; an iterator must be read meanwhile, by another thread or as [`request_stop`](Self::request_stop) says. No
-    /// time is spent on ends that cannot come, as nothing is connected that could send them. A second call answers the same.
+    /// time is spent on ends that cannot come, as nothing is connected that could send them. A second call answers the same, but for
+    /// a failure, which is told once.
     ///
     /// # Errors
     /// [`CdtpError::EorTimeout`] with the senders whose runs were substituted; [`CdtpError::StopFromHandler`] when the handler calls
@@ -284,16 +285,20 @@ impl DataReceiver {
         if *stopped {
             return Err(CdtpError::ReceiverStopped);
         }
-        let Admit::Connect { id, instead } = self.shared.connections.admit(asked, endpoint) else {
+        let (admit, instead) = self.shared.connections.admit(asked, endpoint);
+        if let Some(old) = instead {
+            self.control.send(Command::Remove(old));
+        }
+        let Admit::Connect { id, after } = admit else {
             return Ok(false);
         };
         let socket = self.context.socket(SocketKind::Pull, &self.socket);
         let connected = socket.and_then(|socket| socket.connect(endpoint).map(|()| socket));
         let socket = connected.inspect_err(|_| self.shared.connections.forget(id))?;
-        if let Some(old) = instead {
-            self.control.send(Command::Remove(old));
+        if !self.control.send(Command::Add { id, socket, after }) {
+            self.shared.connections.forget(id);
+            return Err(CdtpError::ReceiverStopped);
         }
-        self.control.send(Command::Add(id, socket));
         Ok(true)
     }
 

@@ -97,6 +97,25 @@ impl SeenNumbers {
         self.exact
     }
 
+    /// How many gaps are kept apart.
+    pub(crate) fn gaps(&self) -> usize {
+        self.gaps.len()
+    }
+
+    /// Closes so many of the lowest gaps, but for one; gives how many it closed.
+    pub(crate) fn close_lowest(&mut self, count: usize) -> usize {
+        let count = count.min(self.gaps.len().saturating_sub(1));
+        for _ in 0..count {
+            self.close_one();
+        }
+        count
+    }
+
+    /// Forgets the gaps and keeps the counts, as no record will follow; gives how many there were.
+    pub(crate) fn forget_gaps(&mut self) -> usize {
+        std::mem::take(&mut self.gaps).len()
+    }
+
     #[cold]
     fn see_other(&mut self, number: u64) -> Seen {
         if number > self.highest {
@@ -152,9 +171,13 @@ impl SeenNumbers {
     }
 
     fn bound(&mut self) {
-        if self.gaps.len() > self.limit
-            && let Some((_, last)) = self.gaps.pop_first()
-        {
+        if self.gaps.len() > self.limit {
+            self.close_one();
+        }
+    }
+
+    fn close_one(&mut self) {
+        if let Some((_, last)) = self.gaps.pop_first() {
             self.closed = last;
         }
     }

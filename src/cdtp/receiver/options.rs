@@ -51,10 +51,12 @@ pub struct ReceiverOptions {
     pub queue_bytes: usize,
     /// How many names of senders are kept apart; data of one more is a fault. At least 1. Default 4096.
     pub sender_limit: usize,
-    /// How many gaps of one run are kept apart to tell late records from doubled ones, 16 bytes each. At least 1.
+    /// How many gaps of one run are kept apart to tell late records from doubled ones, some 30 bytes each. At least 1.
     ///
-    /// Default 65,536.
+    /// Default 65,536. They are forgotten at the end of the run.
     pub gap_limit: usize,
+    /// How many gaps of all open runs are kept apart, besides one of each run. Default 1,048,576.
+    pub gaps_limit: usize,
     /// What a message may be at most; a sender of a larger frame is cut off, and the gap counted.
     pub limits: DecodeLimits,
     /// Whether ends of runs are marked DEGRADED from the start, because the receiver's own station is.
@@ -87,6 +89,7 @@ impl Default for ReceiverOptions {
             queue_bytes: 32 << 20,
             sender_limit: 4096,
             gap_limit: 65_536,
+            gaps_limit: 1 << 20,
             limits: DecodeLimits::default(),
             degraded: false,
         }
@@ -134,6 +137,7 @@ setters! {
     queue_bytes: usize,
     sender_limit: usize,
     gap_limit: usize,
+    gaps_limit: usize,
     limits: DecodeLimits,
     degraded: bool,
 }

@@ -146,7 +146,7 @@ pub(crate) enum Taken {
 impl Item {
     fn bytes(&self) -> usize {
         match self {
-            Self::Records(held) => held.frame.len(),
+            Self::Records(held) => held.frame.len() + held.taken.notes_bytes(),
             Self::Event(_, bytes) => *bytes,
         }
     }

@@ -9,16 +9,20 @@ use smallvec::SmallVec;
 use crate::cdtp::RunEvent;
 use crate::cdtp::receiver::connections::Connections;
 use crate::cdtp::receiver::delivery::Delivery;
-use crate::cdtp::receiver::held::{Held, HeldPool};
+use crate::cdtp::receiver::held::{Held, HeldPool, REST};
 use crate::cdtp::receiver::queue::Closed;
 use crate::cdtp::receiver::state::PeerId;
 use crate::cdtp::receiver::stopping::{StopTimes, Stopping};
-use crate::zsocket::{self, Socket, WakeReceiver, ZsocketError};
+use crate::zsocket::{self, Socket, WakeReceiver, Waker, ZsocketError};
 
 /// What a receiving thread is told.
 pub(crate) enum Command {
-    /// Reads this socket too.
-    Add(PeerId, Socket),
+    /// Reads this socket too, once another one has been read to its end.
+    Add {
+        id: PeerId,
+        socket: Socket,
+        after: Option<PeerId>,
+    },
     /// Reads what is there, then closes the socket.
     Remove(PeerId),
     /// Reads what is there, waits for the ends of open runs, ends.
@@ -28,6 +32,7 @@ pub(crate) enum Command {
 /// What a receiving thread owns or shares.
 pub(crate) struct Receiving {
     pub(crate) commands: Receiver<Command>,
+    pub(crate) waker: Waker,
     pub(crate) wake: WakeReceiver,
     pub(crate) delivery: Arc<Delivery>,
     pub(crate) connections: Arc<Connections>,
@@ -47,6 +52,8 @@ pub(crate) struct Times {
 struct Peer {
     id: PeerId,
     socket: Socket,
+    /// The one that is read to its end before.
+    after: Option<PeerId>,
     leaving: Option<Leaving>,
 }
 
@@ -79,15 +86,20 @@ impl Receiving {
         let mut stopping = Stopping::No;
         loop {
             self.obey(&mut peers, &mut stopping);
-            let quiet = self.read_all(&mut peers, &mut events)?;
+            let mut quiet = self.read_all(&mut peers, &mut events)?;
             if self.delivery.is_aborted() {
                 return Ok(());
             }
-            if self.close_left(&mut peers) && peers.is_empty() && self.ends_alone {
-                return Ok(());
+            if self.close_left(&mut peers) {
+                if peers.is_empty() && self.ends_alone {
+                    return Ok(());
+                }
+                // Another one may be read now.
+                quiet = false;
             }
             if stopping != Stopping::No {
-                let open = self.has_open_run(&peers);
+                let held_up = peers.iter().any(|peer| peer.after.is_some());
+                let open = held_up || self.has_open_run(&peers);
                 stopping.step(Instant::now(), self.times.stop, quiet, open);
                 if stopping.is_done() {
                     return Ok(());
@@ -96,7 +108,7 @@ impl Receiving {
             if quiet {
                 self.pool.release();
                 let deadline = earliest(&peers, stopping);
-                self.wait(&peers, deadline)?;
+                self.rest(&peers, deadline)?;
             }
         }
     }
@@ -104,9 +116,10 @@ impl Receiving {
     fn obey(&mut self, peers: &mut Vec<Peer>, stopping: &mut Stopping) {
         while let Ok(command) = self.commands.try_recv() {
             match command {
-                Command::Add(id, socket) => peers.push(Peer {
+                Command::Add { id, socket, after } => peers.push(Peer {
                     id,
                     socket,
+                    after,
                     leaving: None,
                 }),
                 Command::Remove(id) => {
@@ -127,6 +140,15 @@ impl Receiving {
     fn read_all(&mut self, peers: &mut [Peer], events: &mut Vec<RunEvent>) -> Result<bool, Ended> {
         let mut quiet = true;
         for peer in peers {
+            if let Some(before) = peer.after {
+                if self.connections.is_leaving(before, &self.waker) {
+                    if let Some(leaving) = &mut peer.leaving {
+                        leaving.silent_until = Instant::now().checked_add(self.times.remove_grace);
+                    }
+                    continue;
+                }
+                peer.after = None;
+            }
             if self.read_some(peer, events)? {
                 quiet = false;
                 if let Some(leaving) = &mut peer.leaving {
@@ -183,7 +205,7 @@ impl Receiving {
             };
             let is_past = |moment: Option<Instant>| moment.is_some_and(|moment| moment <= now);
             let silent = is_past(leaving.silent_until) || !self.has_open_run_of(peer.id);
-            let read = silent && !peer.has_more();
+            let read = silent && peer.after.is_none() && !peer.has_more();
             if !read && !is_past(leaving.end) {
                 return true;
             }
@@ -194,13 +216,29 @@ impl Receiving {
         peers.len() < before
     }
 
-    fn wait(&self, peers: &[Peer], deadline: Option<Instant>) -> Result<(), Ended> {
-        let sockets: SmallVec<[&Socket; 8]> = peers.iter().map(|peer| &peer.socket).collect();
+    /// Waits for something to do; gives memory back when that takes long.
+    fn rest(&mut self, peers: &[Peer], deadline: Option<Instant>) -> Result<(), Ended> {
+        if !self.pool.holds() {
+            return self.wait(peers, deadline).map(|_| ());
+        }
+        let rested = Instant::now() + REST;
+        let first = deadline.map_or(rested, |deadline| deadline.min(rested));
+        if self.wait(peers, Some(first))? && first == rested {
+            self.pool.let_go();
+        }
+        Ok(())
+    }
+
+    /// True if nothing came until the deadline.
+    fn wait(&self, peers: &[Peer], deadline: Option<Instant>) -> Result<bool, Ended> {
+        let readable = peers.iter().filter(|peer| peer.after.is_none());
+        let sockets: SmallVec<[&Socket; 8]> = readable.map(|peer| &peer.socket).collect();
         let ready = zsocket::wait(&sockets, Some(&self.wake), deadline)?;
         if ready.woken() {
             self.wake.drain();
         }
-        Ok(())
+        let came = ready.woken() || (0..sockets.len()).any(|index| ready.socket(index));
+        Ok(!came)
     }
 
     fn has_open_run(&self, peers: &[Peer]) -> bool {

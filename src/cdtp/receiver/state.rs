@@ -20,7 +20,8 @@ use crate::zsocket::Frame;
 /// The connection that a message came on; of the caller's choice.
 ///
 /// Messages do not say who sent them when they cannot be decoded. The connection does: they belong to the sender that was
-/// heard last on it.
+/// heard last on it. A later connection has a higher number: what an earlier one still brings, when a sender has begun anew on
+/// another one within a run, is not part of the new run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(pub u64);
 
@@ -59,6 +60,9 @@ pub struct ReceiverState {
     folded: HashMap<String, usize>,
     sender_limit: usize,
     gap_limit: usize,
+    /// Gaps of all open runs, and how many there may be.
+    gaps: usize,
+    gaps_limit: usize,
     limits: DecodeLimits,
     degraded: bool,
     stats: ReceiverStats,
@@ -81,6 +85,10 @@ struct Run {
     faults: u64,
     /// A substitute was told.
     closed: bool,
+    /// The connection of its BOR.
+    began: PeerId,
+    /// Up to this connection, messages belong to a run that this one has replaced.
+    replaced: Option<PeerId>,
 }
 
 impl ReceiverState {
@@ -93,6 +101,8 @@ impl ReceiverState {
             folded: HashMap::new(),
             sender_limit: options.sender_limit.max(1),
             gap_limit: options.gap_limit,
+            gaps: 0,
+            gaps_limit: options.gaps_limit,
             limits: options.limits,
             degraded: options.degraded,
             stats: ReceiverStats::default(),
@@ -237,6 +247,9 @@ impl ReceiverState {
             .map(|index| &mut self.senders[index])
             .filter(|sender| sender.is_open())
             .ok_or(FaultKind::DataWithoutBor)?;
+        if sender.run.is_foreign(peer) {
+            return Err(FaultKind::EarlierConnection);
+        }
         let count = message.record_count();
         sender.peer = peer;
         sender.run.records += count as u64;
@@ -248,12 +261,20 @@ impl ReceiverState {
         taken.start = first.offset();
         taken.count = count;
         taken.notes.clear();
+        taken.notes.shrink_to(KEPT_NOTES);
+        let gaps = sender.run.numbers.gaps();
         for index in 0..count {
             let Some(record) = records.next() else { break };
             let seen = sender.run.numbers.see(record.sequence());
             if seen != Seen::Next {
                 taken.notes.push(note(index, seen));
             }
+        }
+        if !taken.notes.is_empty() {
+            // No underflow: the gaps of an open run are part of all.
+            self.gaps = self.gaps - gaps + sender.run.numbers.gaps();
+            let over = self.gaps.saturating_sub(self.gaps_limit);
+            self.gaps -= sender.run.numbers.close_lowest(over);
         }
         Ok(())
     }
@@ -269,7 +290,14 @@ impl ReceiverState {
             .find_or_add(message.sender(), limit)
             .ok_or(FaultKind::TooManySenders { limit })?;
         let restarted = self.senders[index].is_open();
+        let mut replaced = None;
         if restarted {
+            let old = &self.senders[index];
+            replaced = old
+                .run
+                .replaced
+                .max(Some(old.peer))
+                .max(Some(old.run.began));
             events.push(self.substitute(index));
         }
         self.spell(index, message.sender());
@@ -278,6 +306,8 @@ impl ReceiverState {
         sender.state = TransmitterState::BorReceived;
         sender.peer = peer;
         sender.run = Run::new(self.gap_limit);
+        sender.run.began = peer;
+        sender.run.replaced = replaced;
         let (user_tags, configuration) = message.bor().unwrap_or_default();
         events.push(RunEvent::Bor(Box::new(Bor {
             sender: sender.name.clone(),
@@ -298,6 +328,9 @@ impl ReceiverState {
             .find(message.sender())
             .filter(|index| self.senders[*index].is_open())
             .ok_or(FaultKind::EorWithoutBor)?;
+        if self.senders[index].run.is_foreign(peer) {
+            return Err(FaultKind::EarlierConnection);
+        }
         let (user_tags, mut metadata) = message.eor().unwrap_or_default();
         let announced = Announced::read(&metadata);
         let sender = &mut self.senders[index];
@@ -314,6 +347,7 @@ impl ReceiverState {
             }));
         }
         let counts = sender.run.counts(announced.last());
+        self.gaps -= sender.run.numbers.forget_gaps();
         let mut flags = self.flags(&counts);
         if announced.differs(highest) {
             flags |= RunCondition::INCOMPLETE;
@@ -334,6 +368,7 @@ impl ReceiverState {
         let sender = &mut self.senders[index];
         sender.run.closed = true;
         let counts = sender.run.counts(None);
+        self.gaps -= sender.run.numbers.forget_gaps();
         let sender = sender.name.clone();
         let mut metadata = Tags::new();
         let flags = RunCondition::ABORTED | self.flags(&counts);
@@ -365,10 +400,11 @@ impl ReceiverState {
         self.stats.faults += 1;
         RunEvent::Fault(Box::new(Fault {
             sender: Some(sender),
-            kind,
             records: message.record_count() as u64,
             bytes: message.payload_bytes(),
-            marked: found.is_some_and(|index| self.senders[index].mark()),
+            marked: kind != FaultKind::EarlierConnection
+                && found.is_some_and(|index| self.senders[index].mark()),
+            kind,
         }))
     }
 
@@ -443,6 +479,13 @@ impl Sender {
 }
 
 impl Run {
+    /// Whether what comes on this connection belongs to an earlier run.
+    #[inline]
+    fn is_foreign(&self, peer: PeerId) -> bool {
+        self.replaced
+            .is_some_and(|replaced| peer <= replaced && peer != self.began)
+    }
+
     fn new(gap_limit: usize) -> Self {
         Self {
             numbers: SeenNumbers::new(gap_limit),
@@ -450,6 +493,8 @@ impl Run {
             bytes: 0,
             faults: 0,
             closed: false,
+            began: PeerId::default(),
+            replaced: None,
         }
     }
 
@@ -465,6 +510,9 @@ impl Run {
         }
     }
 }
+
+/// Notes that a message keeps room for.
+const KEPT_NOTES: usize = 1024;
 
 /// The name as CHIRP hashes it.
 fn fold(name: &str) -> String {
@@ -483,5 +531,106 @@ fn note(index: usize, seen: Seen) -> Note {
         index,
         arrival,
         lost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cdtp::{DataRecord, Encoding, encode_bor, encode_eor, encode_message};
+
+    const ENCODING: Encoding = Encoding::Compact;
+
+    fn bor(name: &str) -> Frame {
+        encode_bor(name, &Tags::new(), &Tags::new(), ENCODING)
+            .unwrap()
+            .into()
+    }
+
+    fn eor(name: &str) -> Frame {
+        encode_eor(name, &Tags::new(), &Tags::new(), ENCODING)
+            .unwrap()
+            .into()
+    }
+
+    fn data(name: &str, numbers: impl IntoIterator<Item = u64>) -> Frame {
+        let records: Vec<_> = numbers.into_iter().map(DataRecord::new).collect();
+        encode_message(name, MessageKind::Data, &records, ENCODING)
+            .unwrap()
+            .into()
+    }
+
+    fn is_of_earlier(events: &[RunEvent]) -> bool {
+        matches!(events, [RunEvent::Fault(fault)]
+            if fault.kind == FaultKind::EarlierConnection && !fault.marked)
+    }
+
+    #[test]
+    fn what_an_earlier_connection_still_brings_is_not_part_of_the_new_run() {
+        let mut state = ReceiverState::new(&ReceiverOptions::default());
+        let (old, new) = (PeerId(1), PeerId(2));
+        state.receive(old, bor("a.b"));
+        state.receive(old, data("a.b", 1..4));
+        state.receive(new, bor("a.b"));
+        state.receive(new, data("a.b", [1]));
+        assert!(is_of_earlier(&state.receive(old, data("a.b", [4]))));
+        assert!(is_of_earlier(&state.receive(old, eor("a.b"))));
+        state.receive(new, data("a.b", [2]));
+        let end = state.receive(new, eor("a.b"));
+        let [RunEvent::Eor(end)] = &end[..] else {
+            panic!("{end:?}")
+        };
+        assert_eq!((end.condition, end.counts.records), (RunCondition::GOOD, 2));
+        // Back on the first connection, it begins like any other.
+        state.receive(old, bor("a.b"));
+        assert!(matches!(
+            state.receive(old, data("a.b", [1]))[..],
+            [RunEvent::Record(_)]
+        ));
+    }
+
+    #[test]
+    fn a_run_may_go_on_on_another_connection() {
+        let mut state = ReceiverState::new(&ReceiverOptions::default());
+        for begin in [1, 3] {
+            state.receive(PeerId(begin), bor("a.b"));
+            assert!(matches!(
+                state.receive(PeerId(2), data("a.b", [1]))[..],
+                [RunEvent::Record(_)]
+            ));
+            assert!(matches!(
+                state.receive(PeerId(1), eor("a.b"))[..],
+                [RunEvent::Eor(_)]
+            ));
+        }
+    }
+
+    #[test]
+    fn gaps_of_all_runs_have_one_limit_and_end_with_their_run() {
+        let mut state = ReceiverState::new(&ReceiverOptions::default().gaps_limit(10));
+        let odd = || (1..200).filter(|number| number % 2 == 0);
+        for name in ["a.a", "a.b", "a.c"] {
+            state.receive(PeerId(1), bor(name));
+            state.receive(PeerId(1), data(name, odd()));
+        }
+        assert_eq!(state.gaps, 10 + 2, "one of each run is kept");
+        let end = state.receive(PeerId(1), eor("a.b"));
+        assert!(matches!(&end[..], [RunEvent::Eor(eor)] if eor.counts.missed == 99));
+        state.substitute_open_runs();
+        assert_eq!(state.gaps, 0);
+        assert_eq!(state.states()["a.c"].missed, 99);
+        assert_eq!(state.stats().missed, 3 * 99);
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_not_remembered() {
+        let mut state = ReceiverState::new(&ReceiverOptions::default());
+        let events = state.receive(PeerId(1), bor(&"x".repeat(1025)));
+        assert!(matches!(&events[..], [RunEvent::Fault(fault)] if fault.sender.is_none()));
+        assert!(state.states().is_empty());
+        assert!(matches!(
+            state.receive(PeerId(1), bor(&"x".repeat(1024)))[..],
+            [RunEvent::Bor(_)]
+        ));
     }
 }

@@ -48,10 +48,12 @@ pub(crate) struct Control {
 impl Control {
     /// Never blocks. Commands wait while the listener is slow; there are few of them, for each socket one to add it and one to
     /// remove it.
-    pub(crate) fn send(&self, command: Command) {
-        // A thread that has ended needs no command.
-        let _ = self.commands.send(command);
+    ///
+    /// False: the thread has ended, and needs no command.
+    pub(crate) fn send(&self, command: Command) -> bool {
+        let sent = self.commands.send(command).is_ok();
         self.wake();
+        sent
     }
 
     pub(crate) fn wake(&self) {
@@ -105,9 +107,9 @@ impl Workers {
     fn run(&mut self, shared: &Shared, commands: &Receiver<Command>) {
         for command in commands {
             match command {
-                Command::Add(id, socket) => {
+                Command::Add { id, socket, after } => {
                     self.0.retain(|worker| !worker.handle.is_finished());
-                    if let Err(error) = self.add(shared, id, socket) {
+                    if let Err(error) = self.add(shared, id, socket, after) {
                         shared.connections.forget(id);
                         shared.outcome.lock().failure.get_or_insert(error);
                     }
@@ -129,13 +131,21 @@ impl Workers {
         }
     }
 
-    fn add(&mut self, shared: &Shared, id: PeerId, socket: Socket) -> Result<(), CdtpError> {
+    fn add(
+        &mut self,
+        shared: &Shared,
+        id: PeerId,
+        socket: Socket,
+        after: Option<PeerId>,
+    ) -> Result<(), CdtpError> {
         let (control, receiving) = prepare(shared, true)?;
-        control.send(Command::Add(id, socket));
+        control.send(Command::Add { id, socket, after });
         let shared = shared.clone();
         let handle = spawn("acqbus-receive", move || {
             let end = End::of(&shared);
             end.note(receiving.run());
+            // However it ended: the sender may be added again.
+            shared.connections.forget(id);
         })?;
         self.0.push(Worker {
             id,
@@ -203,6 +213,7 @@ fn prepare(shared: &Shared, ends_alone: bool) -> Result<(Control, Receiving), Cd
     let (commands, received) = unbounded();
     let receiving = Receiving {
         commands: received,
+        waker: waker.clone(),
         wake,
         delivery: Arc::clone(&shared.delivery),
         connections: Arc::clone(&shared.connections),
