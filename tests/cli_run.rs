@@ -46,6 +46,7 @@ fn begin_and_end_are_told_with_their_tags() {
     let notices: Vec<_> = lines.iter().map(|line| line["notice"].clone()).collect();
     assert_eq!(notices, ["started", "bor", "eor", "totals"]);
     assert_eq!(lines[1]["sender"], "Camera.Top");
+    assert_eq!(lines[1]["runId"], "night_7");
     assert_eq!(lines[1]["userTags"]["gain"], 2.5);
     assert_eq!(lines[1]["userTags"]["lens"]["mm"][1], 12);
     assert_eq!(lines[2]["runId"], "night_7");
@@ -161,6 +162,9 @@ fn torn_file_is_told_and_its_records_are_sent() {
     let done = program.run(&["run", "inspect", "--json", name]).code(6);
     let inspected = &done.json()[0];
     assert_eq!(inspected["ending"], "torn");
+    let tail = &inspected["tail"];
+    let end = tail["offset"].as_u64().unwrap() + tail["bytes"].as_u64().unwrap();
+    assert_eq!(end, len / 2);
     let records = inspected["records"].as_u64().unwrap();
     assert!((1..100).contains(&records), "{records}");
 

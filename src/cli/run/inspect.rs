@@ -85,6 +85,7 @@ fn object(summary: &RunFileSummary, sha256: Option<&str>) -> Value {
         "fileBytes": summary.file_bytes,
         "format": format!("{major}.{minor}"),
         "ending": ending(&summary.ending),
+        "tail": tail(&summary.ending),
         "sender": summary.sender,
         "runId": summary.run_id,
         "started": started(summary),
@@ -171,6 +172,14 @@ fn text(summary: &RunFileSummary, sha256: Option<&str>, out: Output) -> String {
 
 fn damage_object(damage: &Damage) -> Value {
     json!({"offset": damage.offset, "bytes": damage.bytes, "records": damage.records, "text": damage.to_string()})
+}
+
+/// Where a torn file ends to be of use, and how many bytes are not.
+fn tail(ending: &Ending) -> Option<Value> {
+    let Ending::Torn(tail) = ending else {
+        return None;
+    };
+    Some(json!({"offset": tail.offset, "bytes": tail.bytes}))
 }
 
 fn ending(ending: &Ending) -> &'static str {

@@ -199,7 +199,13 @@ impl Sender {
         number: u64,
         batches: &Receiver<Result<Batch, Failure>>,
     ) -> Result<(), Failure> {
-        let start = RunStart::new(self.run_id(number)).user_tags(self.job.tags.clone());
+        let run_id = self.run_id(number);
+        let mut tags = self.job.tags.clone();
+        // A BOR has no place of its own for the id, and without an EOR nobody else would tell it.
+        if tags.get("run_id").is_none() {
+            tags.insert("run_id", run_id.as_str());
+        }
+        let start = RunStart::new(run_id).user_tags(tags);
         let run = self.begin(start)?;
         let mut pace = Pace::new(self.job.rate, Instant::now());
         loop {
@@ -270,11 +276,17 @@ impl Sender {
         let mut reader = RunFileReader::open(path)?;
         let transmitter = Arc::clone(&self.job.transmitter);
         let none = Tags::new();
-        let bor = show::bor(
+        let mut bor = show::bor(
             transmitter.name().as_str(),
             reader.user_tags().unwrap_or(&none),
             reader.configuration().unwrap_or(&none),
         );
+        let end = reader.eor()?;
+        let metadata = end.as_ref().map_or(&none, |end| &end.metadata);
+        let id = [reader.about(), metadata].map(|tags| tags.get("run_id")?.as_str());
+        if let Some(id) = id.into_iter().flatten().next() {
+            bor["runId"] = id.into();
+        }
         let mut control = Replaying {
             sender: self,
             bor: Some(bor),
