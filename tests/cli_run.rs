@@ -504,6 +504,14 @@ fn wrong_usage_is_told_with_the_next_step() {
         (&["send", "--file", "absent"], 2, "absent"),
         (&["send", "--file", "raw"], 6, "--stdin < raw"),
         (&["send", "--file", "raw", "--tag", "a=1"], 2, "--tag"),
+        (
+            &["send", "--file", "raw", "--block-size", "5"],
+            2,
+            "--block-size",
+        ),
+        (&["send", "--file", "raw", "--seed", "5"], 2, "--seed"),
+        (&["send", "--speed", "original"], 2, "--rate"),
+        (&["send", "--stdin", "--seed", "5"], 2, "--seed"),
         (&["receive", "--connect", "127.0.0.1"], 2, "port is missing"),
         (&["receive", "--connect", "127.0.0.1:0"], 2, "port 0"),
         (
@@ -520,6 +528,9 @@ fn wrong_usage_is_told_with_the_next_step() {
         let done = program.run(&[&["run"], args].concat()).code(code);
         assert!(done.err.contains(said), "{args:?}: {}", done.err);
     }
+    // Before anything is bound, announced or told.
+    let done = program.run(&["run", "send", "--run-id", "a/b"]).code(2);
+    assert!(done.out.is_empty(), "{}", done.out);
 }
 
 #[test]

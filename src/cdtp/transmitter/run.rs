@@ -49,7 +49,7 @@ impl<T: Deref<Target = DataTransmitter>> Run<T> {
     /// [`CdtpError::RunId`]; [`CdtpError::AlreadySending`] while another run of the transmitter is under way; as
     /// [`DataTransmitter::send_bor`].
     pub fn begin(transmitter: T, start: RunStart) -> Result<Self, CdtpError> {
-        check_run_id(&start.run_id)?;
+        start.check()?;
         if transmitter.is_sending() {
             return Err(CdtpError::AlreadySending);
         }
@@ -201,6 +201,20 @@ impl RunStart {
         }
     }
 
+    /// Whether a run can be begun so, before anybody waits for it; [`Run::begin`] asks it, too.
+    ///
+    /// # Errors
+    /// [`CdtpError::RunId`] for a name of other than ASCII letters, digits, `_` and `-`.
+    pub fn check(&self) -> Result<(), CdtpError> {
+        let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if self.run_id.is_empty() || !self.run_id.chars().all(good) {
+            return Err(CdtpError::RunId {
+                run_id: self.run_id.chars().take(80).collect(),
+            });
+        }
+        Ok(())
+    }
+
     /// Sets [`user_tags`](Self::user_tags).
     #[must_use]
     pub fn user_tags(mut self, tags: Tags) -> Self {
@@ -258,14 +272,4 @@ pub struct RunSummary {
     pub messages: u64,
     /// The metadata of the EOR message.
     pub metadata: RunMetadata,
-}
-
-fn check_run_id(run_id: &str) -> Result<(), CdtpError> {
-    let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if run_id.is_empty() || !run_id.chars().all(good) {
-        return Err(CdtpError::RunId {
-            run_id: run_id.chars().take(80).collect(),
-        });
-    }
-    Ok(())
 }

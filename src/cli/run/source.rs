@@ -27,7 +27,8 @@ pub(super) struct Batch {
 }
 
 impl Shape {
-    fn record_len(self) -> usize {
+    /// Bytes of a record.
+    pub(super) fn record_len(self) -> usize {
         self.block_size.saturating_mul(self.blocks)
     }
 
