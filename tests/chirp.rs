@@ -559,3 +559,10 @@ fn unique(name: &str) -> String {
 
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_queue_without_a_bound_is_bounded() {
+    let net = Net::new();
+    let manager = ChirpManager::start(net.options("Camera.a").event_queue(usize::MAX)).unwrap();
+    assert!(manager.subscribe().is_empty());
+}

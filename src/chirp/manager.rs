@@ -90,7 +90,10 @@ impl ChirpManager {
             thread_id: thread.thread().id(),
             thread: Mutex::new(Some(thread)),
             shared,
-            event_queue: options.event_queue.max(options.max_services),
+            event_queue: options
+                .event_queue
+                .max(options.max_services)
+                .min(EVENT_QUEUE_LIMIT),
             host: ChirpId::of(&options.host),
         })
     }
@@ -437,6 +440,9 @@ fn random_seed() -> u64 {
 
 /// Datagrams between two looks at what is due.
 const BATCH: usize = 64;
+
+/// Most events that may wait: the channel takes memory for all of them at once.
+const EVENT_QUEUE_LIMIT: usize = 1 << 18;
 
 /// How long a receive socket out of order is left alone; it would end every wait at once.
 const DEAF: Duration = Duration::from_millis(100);

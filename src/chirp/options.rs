@@ -41,7 +41,7 @@ pub struct ChirpOptions {
     /// How many services of others are remembered; more are counted and forgotten. At least 1. Defaults to 1,024 (*ours*).
     pub max_services: usize,
     /// How many events wait for one subscriber before it misses some, which is counted. At least [`max_services`](Self::max_services).
-    /// Defaults to 4,096 (*ours*).
+    /// At most 262,144, for memory is taken for all at once. Defaults to 4,096 (*ours*).
     pub event_queue: usize,
     /// Seed of the random delays; `None`, the default, takes one from the system.
     pub seed: Option<u64>,
