@@ -21,6 +21,7 @@ use toml::{Table, Value};
 use crate::cli::environment;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::names;
+use crate::cli::print::note;
 
 /// Puts the settings of the file, if there is one, into the command as defaults.
 ///
@@ -76,6 +77,15 @@ fn find_and_read(args: &[OsString]) -> Result<Option<(PathBuf, String)>, Failure
         match read(&path) {
             Ok(text) => return Ok(Some((path, text))),
             Err((_, error)) if error.kind() == io::ErrorKind::NotFound => {}
+            // Of another user, whose environment this is (`su` keeps HOME): nobody asked for it.
+            Err((path, error))
+                if path.is_absolute() && error.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                note(&format!(
+                    "acqbus: warning: the settings in {} are left out: {error}",
+                    path.display()
+                ));
+            }
             Err(failed) => return Err(unreadable_settings(failed, false)),
         }
     }
