@@ -521,7 +521,11 @@ fn wrong_usage_is_told_with_the_next_step() {
         ),
         (&["receive", "--interface", "no-such"], 3, "`all`"),
         (&["receive", "--conflict", "ask"], 2, "rename"),
+        (&["receive", "--name", "Camera"], 2, "--name Camera.Top"),
+        (&["receive", "--output", "raw"], 2, "no folder"),
+        (&["receive", "--output", "raw/sub"], 2, "no folder"),
         (&["inspect", "absent"], 2, "absent"),
+        (&["inspect", "."], 2, "the path of a run file"),
         (&["inspect", "raw"], 6, "not a run file"),
         (&["inspect"], 2, "<FILE>"),
     ] {

@@ -458,6 +458,7 @@ fn other_files_are_refused_by_name() {
             b"hello, this is a text and no run file",
             "it begins with other bytes",
         ),
+        ("few", b"hello", "it begins with other bytes"),
         ("zeros", &[0; 4096], "it begins with zeros"),
         ("short", b"\x89ACQRUN\n\x01\0", "it ends within its header"),
     ] {

@@ -24,6 +24,8 @@ mod take;
 mod totals;
 mod values;
 
+use std::io::ErrorKind;
+
 use clap::{Args, Subcommand};
 
 use crate::cdtp::CdtpError;
@@ -82,7 +84,9 @@ impl From<CdtpError> for Failure {
 impl From<RelayError> for Failure {
     fn from(error: RelayError) -> Self {
         let (exit, hint) = match &error {
-            error if error.is_not_found() => (Exit::Usage, Some("the path of a run file")),
+            error if error.is_not_found() || is_folder(error) => {
+                (Exit::Usage, Some("the path of a run file"))
+            }
             error if error.is_exists() => (
                 Exit::Failed,
                 Some("--conflict rename or overwrite, or another --output"),
@@ -100,6 +104,10 @@ impl From<RelayError> for Failure {
             None => failure,
         }
     }
+}
+
+fn is_folder(error: &RelayError) -> bool {
+    matches!(error, RelayError::Io { source, .. } if source.kind() == ErrorKind::IsADirectory)
 }
 
 pub(crate) const EXAMPLES: &str = "\

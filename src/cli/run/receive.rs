@@ -1,5 +1,6 @@
 //! `acqbus run receive`: takes runs from any number of senders, into files or counted.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -116,6 +117,16 @@ impl Receive {
             )
             .with_hint("one of the two"));
         }
+        let is_whole = |name: &String| {
+            name.split_once('.')
+                .is_some_and(|(kind, name)| !kind.is_empty() && !name.is_empty())
+        };
+        if let Some(name) = self.name.iter().find(|name| !is_whole(name)) {
+            return Err(
+                Failure::usage(format!("{name:?} can be no sender: names are Type.name"))
+                    .with_hint("--name Camera.Top"),
+            );
+        }
         Ok(())
     }
 
@@ -135,7 +146,13 @@ impl Receive {
             return Ok(None);
         };
         std::fs::create_dir_all(folder).map_err(|error| {
-            Failure::of(Exit::Failed, &error)
+            let failure = match error.kind() {
+                ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+                    Failure::usage("there is a file of this name, and no folder")
+                }
+                _ => Failure::of(Exit::Failed, &error),
+            };
+            failure
                 .while_doing(format!("--output {}", folder.display()))
                 .with_hint("a folder that can be written")
         })?;

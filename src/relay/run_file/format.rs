@@ -70,8 +70,7 @@ impl Header {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
-        let magic = bytes.get(..8).ok_or(HeaderError::Short)?;
-        if magic != MAGIC {
+        if !MAGIC.starts_with(&bytes[..bytes.len().min(MAGIC.len())]) {
             return Err(HeaderError::Magic);
         }
         let bytes: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(HeaderError::Short)?;
