@@ -872,6 +872,25 @@ fn run_ends_with_metadata_that_counts_every_record() {
 }
 
 #[test]
+fn run_that_two_receivers_shared_is_tainted() {
+    let transmitter = bound(options());
+    let first = puller(&transmitter);
+    eventually("the first receiver is seen", || {
+        transmitter.receivers() == 1
+    });
+    let run = Run::begin(&transmitter, RunStart::new("shared")).unwrap();
+    assert!(!transmitter.had_several_receivers());
+    let second = puller(&transmitter);
+    eventually("the second receiver is seen", || {
+        transmitter.receivers() == 2
+    });
+    let summary = run.finish(RunCondition::GOOD).unwrap();
+    assert_eq!(summary.condition, RunCondition::TAINTED);
+    drop((first, second));
+    eventually("both have gone", || transmitter.receivers() == 0);
+}
+
+#[test]
 fn dropped_run_ends_as_aborted() {
     let transmitter = Arc::new(bound(options()));
     let socket = puller(&transmitter);

@@ -11,6 +11,7 @@
 mod assembly;
 mod options;
 mod queue;
+mod receivers;
 mod run;
 mod sending;
 mod stats;
@@ -334,6 +335,21 @@ impl DataTransmitter {
         }
     }
 
+    /// How many receivers are connected, as last looked at: whenever there is nothing to send, and at BOR and EOR.
+    #[must_use]
+    pub fn receivers(&self) -> usize {
+        self.shared.receivers.now()
+    }
+
+    /// Whether more than one receiver was connected at a time since the last BOR.
+    ///
+    /// Each then got a part of the messages: CDTP gives a run to one receiver. Seen at the latest when the EOR is sent; a [`Run`] is
+    /// marked TAINTED by it.
+    #[must_use]
+    pub fn had_several_receivers(&self) -> bool {
+        self.shared.receivers.are_several()
+    }
+
     /// The name in the messages.
     #[must_use]
     pub fn name(&self) -> &SenderName {
@@ -469,6 +485,9 @@ impl DataTransmitter {
         let deadline = after(timeout);
         // The state is that of whoever has the lock.
         let _order = self.in_turn(deadline).ok_or_else(late)?;
+        if kind == MessageKind::Bor {
+            self.shared.receivers.begin_run();
+        }
         self.shared.queue.flush();
         let outcome = self.shared.send(Frame::from(bytes), deadline);
         let (state, result) = match outcome {
@@ -567,6 +586,7 @@ fn bind(
         .send_hwm(options.send_hwm)
         .linger(Some(options.linger));
     let socket = Context::new()?.socket(SocketKind::Push, &socket_options)?;
+    socket.monitor_sessions()?;
     let (Some(host), Some(port)) = (endpoint.host(), endpoint.port()) else {
         let bound = socket.bind(endpoint)?;
         return Ok((socket, bound));

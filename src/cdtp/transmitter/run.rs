@@ -104,17 +104,20 @@ impl<T: Deref<Target = DataTransmitter>> Run<T> {
     ///
     /// The end time, the condition and the number of records are taken when all records have been sent (Python takes them before,
     /// and a run that lost nothing then looks incomplete). When data could not be sent, TAINTED and ABORTED are added, and the EOR
-    /// message is tried all the same. Blocks as [`DataTransmitter::stop_sending`] and [`DataTransmitter::send_eor`] do.
+    /// message is tried all the same; TAINTED, too, when a second receiver took a part of the data (*ours*). Blocks as [`DataTransmitter::stop_sending`] and [`DataTransmitter::send_eor`] do.
     ///
     /// # Errors
     /// As [`DataTransmitter::check_error`], or else as [`DataTransmitter::send_eor`]. The run is over in any case.
     pub fn finish(mut self, condition: RunCondition) -> Result<RunSummary, CdtpError> {
         self.transmitter.stop_sending();
         let sent = self.transmitter.check_error();
-        let condition = match sent {
+        let mut condition = match sent {
             Ok(()) => condition,
             Err(_) => condition | RunCondition::TAINTED | RunCondition::ABORTED,
         };
+        if self.transmitter.had_several_receivers() {
+            condition = condition | RunCondition::TAINTED;
+        }
         let ended = self.end(condition, self.transmitter.options().eor_timeout);
         sent.and(ended)
     }

@@ -12,14 +12,16 @@ use crate::cdtp::CdtpError;
 use crate::cdtp::transmitter::assembly::{Batch, Message, MessageBody};
 use crate::cdtp::transmitter::options::FailureCallback;
 use crate::cdtp::transmitter::queue::{Park, Queue};
+use crate::cdtp::transmitter::receivers::Receivers;
 use crate::zsocket::{
-    Frame, FramePool, Socket, TrySendError, WakeReceiver, ZsocketError, wait, wait_to_send,
+    Frame, FramePool, Monitor, Socket, TrySendError, WakeReceiver, ZsocketError, wait, wait_to_send,
 };
 
 /// What the thread that sends and the handle have in common.
 pub(super) struct Shared {
     pub(super) queue: Queue,
     pub(super) counters: Counters,
+    pub(super) receivers: Receivers,
     order: Mutex<Option<Order>>,
     closed: AtomicBool,
     failure: Mutex<Option<Failure>>,
@@ -70,6 +72,7 @@ impl Shared {
         Self {
             queue,
             counters: Counters::default(),
+            receivers: Receivers::default(),
             order: Mutex::default(),
             closed: AtomicBool::new(false),
             failure: Mutex::default(),
@@ -242,11 +245,28 @@ impl State {
 
     /// Waits for work.
     fn rest(&mut self, timer: Option<Instant>) -> Result<(), ZsocketError> {
-        let ready = wait(&[], Some(&self.this.wake), timer)?;
+        let ready = wait(&[self.monitor()?.socket()], Some(&self.this.wake), timer)?;
+        if ready.socket(0) {
+            self.look_at_receivers()?;
+        }
         if ready.woken() {
             self.this.wake.drain();
-        } else {
+        } else if !ready.socket(0) {
             self.this.shared.queue.flush_due(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Opened before the socket was bound, so that it has seen every receiver.
+    fn monitor(&self) -> Result<&Monitor, ZsocketError> {
+        self.this.socket.monitor_sessions()
+    }
+
+    fn look_at_receivers(&self) -> Result<(), ZsocketError> {
+        for event in self.monitor()?.events()? {
+            if self.this.shared.receivers.saw(event) {
+                log::warn!("a second receiver has connected: each gets a part of the messages");
+            }
         }
         Ok(())
     }
@@ -384,6 +404,7 @@ impl State {
     }
 
     fn carry_out(&mut self, order: Order) -> Result<(), ZsocketError> {
+        self.look_at_receivers()?;
         let outcome = match order.work {
             Work::Drain => {
                 if self.failed || self.this.shared.queue.waiting() > 0 {
