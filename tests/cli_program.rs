@@ -88,6 +88,10 @@ fn completions_are_made_for_every_shell() {
 fn manual_pages_are_made_for_every_verb() {
     let program = Program::new();
     assert!(program.run(&["man"]).code(0).out.contains(".TH acqbus 1"));
+    for words in [&["man", "run", "send"][..], &["man", "run send"]] {
+        let page = program.run(words).code(0).out;
+        assert!(page.contains(".TH acqbus-run-send 1"), "{page}");
+    }
     for verb in VERBS {
         let page = program.run(&["man", verb]).code(0).out;
         assert!(

@@ -37,12 +37,15 @@ impl ManPage {
     pub(crate) fn run(&self, mut program: Command) -> Result<(), Failure> {
         program.build();
         let mut page = program;
-        for (depth, verb) in self.verb.iter().enumerate() {
+        // `man "run send"` is the same as `man run send`.
+        let words = self.verb.iter().flat_map(|verb| verb.split_whitespace());
+        let verbs: Vec<_> = words.collect();
+        for (depth, verb) in verbs.iter().enumerate() {
             let Some(sub) = page.find_subcommand(verb) else {
                 return Err(Failure::usage(format!("`{verb}` is no verb"))
                     .with_hint("acqbus --help, which lists them"));
             };
-            let name = self.verb[..=depth].join("-");
+            let name = verbs[..=depth].join("-");
             page = sub.clone().display_name(format!("acqbus-{name}"));
         }
         let mut text = Vec::new();

@@ -105,7 +105,9 @@ enum Verb {
     )]
     Completions(complete::Completions),
     /// Print a manual page
-    #[command(after_help = "Example:\n  acqbus man send | man -l -")]
+    #[command(
+        after_help = "Examples:\n  acqbus man send | man -l -\n  acqbus man run send | man -l -"
+    )]
     Man(complete::ManPage),
 }
 
