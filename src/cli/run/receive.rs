@@ -368,11 +368,15 @@ Examples:
   acqbus run receive --group edda --interface all --name Camera.Top --name Digitizer.One --count 0
   acqbus run receive --json | tail -1 | jq -r .sha256
 
-Without --connect, all senders of the group are received that CHIRP announces. --json prints a
-line for each begin (bor) and end (eor) of a run, for missing records (lost), unusable messages
-(fault) and what is in no file (unwritten), of these at most 20 between two others, and last the
-totals. The SHA-256 there is of all blocks in the order in which they came; with several senders at
-once that order changes, and the one of each eor does not.
+Without --connect, all senders of the group are received that CHIRP announces. A sender that has a
+receiver already must not get a second one, since both would lose data: choose by --name. For the
+satellites of a Constellation give their --group, and --interface all unless they are on this
+machine; their controller begins and ends the runs.
+
+--json prints a line for each begin (bor) and end (eor) of a run, for missing records (lost),
+unusable messages (fault) and what is in no file (unwritten), of these at most 20 between two
+others, and last the totals. The SHA-256 there is of all blocks in the order in which they came;
+with several senders at once that order changes, and the one of each eor does not.
 
 The exit code is 1 when a run is INCOMPLETE, ABORTED or not in its file, 6 when a message could not
 be used, 4 when no run has begun in time, and 130 on Ctrl-C; the totals are printed all the same.";
