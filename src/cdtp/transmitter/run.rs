@@ -116,7 +116,7 @@ impl<T: Deref<Target = DataTransmitter>> Run<T> {
             Err(_) => condition | RunCondition::TAINTED | RunCondition::ABORTED,
         };
         if self.transmitter.had_several_receivers() {
-            condition = condition | RunCondition::TAINTED;
+            condition |= RunCondition::TAINTED;
         }
         let ended = self.end(condition, self.transmitter.options().eor_timeout);
         sent.and(ended)
