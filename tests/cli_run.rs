@@ -353,6 +353,21 @@ fn run_that_cannot_be_written_leaves_those_of_others_alone() {
 }
 
 #[test]
+fn run_whose_sender_is_silent_is_told() {
+    let program = Program::new();
+    let transmitter = transmitter();
+    let address = format!("127.0.0.1:{}", transmitter.port());
+    let args = ["run", "receive", "--connect", &address, "--duration", "10"];
+    let receiver = std::thread::scope(|scope| {
+        let receiver = scope.spawn(|| program.run(&args));
+        transmitter.send_bor(&Tags::new(), &Tags::new()).unwrap();
+        receiver.join().unwrap()
+    });
+    let done = receiver.code(1);
+    assert!(done.err.contains("may be gone"), "{}", done.err);
+}
+
+#[test]
 fn sender_that_starts_anew_is_received_to_its_end() {
     let program = Program::new();
     let transmitter = transmitter();

@@ -39,7 +39,8 @@ impl Counts {
         self.missed.store(moved.missed, Ordering::Relaxed);
     }
 
-    fn now(&self) -> Moved {
+    /// What was moved so far.
+    pub(super) fn now(&self) -> Moved {
         Moved {
             records: self.records.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),

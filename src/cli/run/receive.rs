@@ -196,10 +196,14 @@ impl Receive {
         // Someone who waits wants to know why nothing comes.
         let mut silence: Receiver<Instant> = after(SILENCE);
         let course = taking.course();
+        let mut still = never();
+        let (mut records, mut is_still) = (0, false);
         loop {
             select! {
                 recv(taking.changes()) -> change => {
                     (first, silence) = (never(), never());
+                    still = if course.open() > 0 { after(STILL) } else { never() };
+                    (records, is_still) = (taking.records(), false);
                     // The events end before their time when the receiver has failed.
                     if change.is_err() || course.has_failed() {
                         return Ok(Ended::Failed);
@@ -217,6 +221,20 @@ impl Receive {
                 recv(stop.asked()) -> exit => return Ok(Ended::Asked(exit.unwrap_or(Exit::Interrupted))),
                 recv(end) -> _ => return Ok(Ended::Time),
                 recv(first) -> _ => return Ok(Ended::NoRun),
+                recv(still) -> _ => {
+                    let now = taking.records();
+                    still = after(STILL);
+                    if now == records && !is_still {
+                        note(&format!(
+                            "acqbus: {} and nothing for {} s: its sender may be gone; waiting (Ctrl-C ends)",
+                            counted(course.open(), "open run"),
+                            STILL.as_secs()
+                        ));
+                    }
+                    // Told once, until something comes again.
+                    is_still = now == records;
+                    records = now;
+                },
                 recv(silence) -> _ => {
                     silence = never();
                     note(&format!("acqbus: no run from {} yet; waiting (Ctrl-C ends)", self.place()));
@@ -383,6 +401,9 @@ be used, 4 when no run has begun in time, and 130 on Ctrl-C; the totals are prin
 
 /// After this long without a run the user is told.
 const SILENCE: Duration = Duration::from_secs(2);
+
+/// An open run that gives nothing for this long is told.
+const STILL: Duration = Duration::from_secs(5);
 
 /// For what has arrived, and for the ends of open runs.
 const LAST_WAIT: Duration = Duration::from_secs(2);

@@ -51,6 +51,7 @@ impl Course {
 /// The thread that takes events, until there are no more.
 pub(super) struct Taking {
     course: Arc<Course>,
+    counts: Arc<Counts>,
     changes: Receiver<()>,
     thread: JoinHandle<Result<Taken, Failure>>,
 }
@@ -81,7 +82,7 @@ impl Taking {
             out,
             course: Arc::clone(&course),
             change,
-            counts,
+            counts: Arc::clone(&counts),
             progress,
             recorder,
             digests: Digests::start(hash)?,
@@ -110,6 +111,7 @@ impl Taking {
             })?;
         Ok(Self {
             course,
+            counts,
             changes,
             thread,
         })
@@ -118,6 +120,11 @@ impl Taking {
     /// How far it has come.
     pub(super) fn course(&self) -> &Course {
         &self.course
+    }
+
+    /// Records that were taken so far.
+    pub(super) fn records(&self) -> u64 {
+        self.counts.now().records
     }
 
     /// Gets an item when the course has changed.
