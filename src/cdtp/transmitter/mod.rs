@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::cdtp::transmitter::assembly::Assembly;
-use crate::cdtp::transmitter::queue::{Patience, Phase, Queue, QueueLimits, Refusal};
+use crate::cdtp::transmitter::queue::{Patience, Phase, Queue, QueueLimits, Refusal, Totals};
 use crate::cdtp::transmitter::sending::{Outcome, Sending, Shared, after};
 use crate::cdtp::{
     CdtpError, DataRecord, MessageHead, MessageKind, SenderName, Tags, TransmitterState,
@@ -115,7 +115,10 @@ impl DataTransmitter {
             shared: Arc::clone(&shared),
             data_timeout: options.data_timeout,
             on_failure: options.on_failure.clone(),
-            relieve_after: limits.records.div_ceil(2),
+            relieve_after: Totals {
+                records: limits.records.div_ceil(2),
+                bytes: limits.bytes.min(options.in_flight_bytes as u64) / 2,
+            },
         };
         let thread = thread::Builder::new()
             .name(THREAD.to_owned())

@@ -100,10 +100,11 @@ struct Open {
     discarded: u64,
 }
 
+/// Records, and their encoded bytes.
 #[derive(Clone, Copy, Debug, Default)]
-struct Totals {
-    records: u64,
-    bytes: u64,
+pub(super) struct Totals {
+    pub(super) records: u64,
+    pub(super) bytes: u64,
 }
 
 /// Behind the lock that is only held for moments.

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::cdtp::CdtpError;
 use crate::cdtp::transmitter::assembly::{Batch, Message, MessageBody};
 use crate::cdtp::transmitter::options::FailureCallback;
-use crate::cdtp::transmitter::queue::{Park, Queue};
+use crate::cdtp::transmitter::queue::{Park, Queue, Totals};
 use crate::cdtp::transmitter::receivers::Receivers;
 use crate::zsocket::{
     Frame, FramePool, Monitor, Socket, TrySendError, WakeReceiver, ZsocketError, wait, wait_to_send,
@@ -152,8 +152,8 @@ pub(super) struct Sending {
     pub(super) shared: Arc<Shared>,
     pub(super) data_timeout: Option<Duration>,
     pub(super) on_failure: Option<FailureCallback>,
-    /// Records after which waiting callers are let go on, under load.
-    pub(super) relieve_after: u64,
+    /// Waiting callers are let go on after so many records or bytes, whichever is less, under load.
+    pub(super) relieve_after: Totals,
 }
 
 impl Sending {
@@ -165,7 +165,7 @@ impl Sending {
             batch: Batch::default(),
             order: None,
             failed: false,
-            unrelieved: 0,
+            unrelieved: Totals::default(),
             this: self,
         };
         if let Err(error) = state.serve() {
@@ -198,7 +198,8 @@ struct State {
     /// An order that was seen; carried out once all that was ready before it has gone.
     order: Option<Order>,
     failed: bool,
-    unrelieved: u64,
+    /// Gone to the socket since waiting callers were let go on.
+    unrelieved: Totals,
 }
 
 /// What a wait ended with.
@@ -285,11 +286,7 @@ impl State {
         self.this.shared.queue.take(&mut self.batch);
         while let Some(message) = self.batch.pop() {
             self.this.shared.queue.pick(&message);
-            self.unrelieved += message.records;
-            if self.unrelieved >= self.this.relieve_after {
-                self.unrelieved = 0;
-                self.this.shared.queue.relieve();
-            }
+            self.relieve_after(&message);
             let (records, payload) = (message.records, message.payload);
             match self.send_data(message) {
                 Ok(Waited::Ready) => self.count(records, payload),
@@ -314,6 +311,17 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Lets waiting callers go on now and then, so that they fill the queue while it is emptied.
+    fn relieve_after(&mut self, message: &Message) {
+        let (gone, enough) = (&mut self.unrelieved, self.this.relieve_after);
+        gone.records += message.records;
+        gone.bytes += message.len as u64;
+        if gone.records >= enough.records || gone.bytes >= enough.bytes {
+            *gone = Totals::default();
+            self.this.shared.queue.relieve();
+        }
     }
 
     fn send_data(&mut self, message: Message) -> Result<Waited, ZsocketError> {
