@@ -14,7 +14,7 @@ use crate::zsocket::wait::Waker;
 /// Lends buffers that become frames without a copy, and knows how many bytes libzmq still holds.
 ///
 /// Clones share one pool. Once warm it allocates nothing: a buffer that comes back keeps its memory
-/// for the next [`take`](Self::take), as long as the idle buffers together stay within the limit.
+/// for the next [`take`](Self::take), as long as the idle buffers together stay within twice the limit.
 ///
 /// ```
 /// use acqbus::zsocket::{Frame, FramePool};
@@ -34,7 +34,7 @@ pub struct FramePool {
 }
 
 impl FramePool {
-    /// A pool that keeps up to `limit_bytes` of idle memory, and has room for as many bytes out.
+    /// A pool that has room for `limit_bytes` out, and keeps up to twice as much idle memory: some wait to go out, too.
     ///
     /// The waker, if any, is used when bytes come back after a [`has_room`](Self::has_room) that
     /// answered no.
@@ -59,7 +59,7 @@ impl FramePool {
         let idle = self.shared.idle.lock().take();
         let mut home = idle.unwrap_or_default();
         let mut bytes = mem::take(&mut home.bytes);
-        bytes.reserve(len_hint);
+        bytes.reserve_exact(len_hint);
         home.pool = Some(Arc::clone(&self.shared));
         PooledBuffer {
             bytes,
@@ -172,7 +172,8 @@ impl FrameOwner for Home {
         let Some(pool) = self.pool.take() else { return };
         let bytes_out = mem::take(&mut self.bytes_out);
         self.bytes.clear();
-        pool.idle.lock().put(self, pool.limit_bytes);
+        let kept_bytes = pool.limit_bytes.saturating_mul(2);
+        pool.idle.lock().put(self, kept_bytes);
         if bytes_out == 0 {
             return;
         }
@@ -275,7 +276,7 @@ mod tests {
 
     #[test]
     fn idle_memory_stays_within_the_limit() {
-        let pool = FramePool::new(10_000, None);
+        let pool = FramePool::new(5000, None);
         let buffers: Vec<_> = (0..5).map(|_| filled(&pool, 4000)).collect();
         drop(buffers);
         assert_eq!(pool.shared.idle.lock().homes.len(), 2);

@@ -141,8 +141,10 @@ impl Drop for Whole<'_> {
 }
 
 /// A buffer with room for the head and about as many bytes as the last one had.
-fn open(pool: &FramePool, head: &MessageHead, len_hint: usize) -> PooledBuffer {
-    let mut buffer = pool.take(len_hint.max(head.max_len()));
+///
+/// And some more: sequence numbers get longer, and a vector that is short of a byte takes twice its memory.
+fn open(pool: &FramePool, head: &MessageHead, last_len: usize) -> PooledBuffer {
+    let mut buffer = pool.take((last_len + last_len / 16).max(head.max_len()));
     buffer.resize(head.max_len(), 0);
     buffer
 }

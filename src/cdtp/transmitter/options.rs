@@ -50,8 +50,8 @@ pub struct TransmitterOptions {
     pub cxx_tags: CxxTags,
     /// High-water mark of the socket, in messages; 0 is no limit. Defaults to 1000, as libzmq.
     pub send_hwm: u32,
-    /// Bytes that libzmq may hold unsent, in messages above 2 KiB; one message alone may be larger. Up to as much memory is kept
-    /// for the next messages once it is sent. Defaults to 8 MiB (*ours*): what stays in the cache of the processor goes out faster.
+    /// Bytes that libzmq may hold unsent, in messages above 2 KiB; one message alone may be larger. Up to twice as much memory
+    /// is kept for the next messages once it is sent. Defaults to 8 MiB (*ours*): what stays in the cache of the processor goes out faster.
     pub in_flight_bytes: usize,
     /// How long `Drop` waits until the receiver has taken what was sent; zero drops it. Defaults to 10 s (*ours*: Python waits for
     /// ever).
