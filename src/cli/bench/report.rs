@@ -30,6 +30,8 @@ pub(super) enum Target {
     AtMost(f64),
     /// At least so much.
     AtLeast(f64),
+    /// At least so much, or [`NEAR_RAW`] of the raw figure, whichever is less.
+    AtLeastOrRaw(f64),
     /// Printed for information.
     None,
 }
@@ -48,6 +50,10 @@ impl Row {
             (Target::RatioAtLeast(least), Some(ratio)) => Some(ratio >= least),
             (Target::AtMost(most), _) => Some(self.ours <= most),
             (Target::AtLeast(least), _) => Some(self.ours >= least),
+            (Target::AtLeastOrRaw(least), _) => {
+                let least = self.limit.map_or(least, |raw| least.min(raw * NEAR_RAW));
+                Some(self.ours >= least)
+            }
             _ => None,
         }
     }
@@ -60,6 +66,7 @@ impl Target {
             Self::RatioAtLeast(least) => format!(">= {least}x"),
             Self::AtMost(most) => format!("<= {}", bound(most)),
             Self::AtLeast(least) => format!(">= {}", bound(least)),
+            Self::AtLeastOrRaw(least) => format!(">= {}, {NEAR_RAW}x", bound(least)),
             Self::None => String::new(),
         }
     }
@@ -184,6 +191,9 @@ fn number(value: f64) -> String {
 
 const VERDICT: usize = 7;
 
+/// The part of the raw figure that counts as reaching it.
+const NEAR_RAW: f64 = 0.95;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +240,16 @@ mod tests {
             Some(false)
         );
         assert_eq!(row(0.1, None, Target::None).is_met(), None);
+    }
+
+    #[test]
+    fn what_raw_does_not_reach_is_not_asked_of_ours() {
+        let target = Target::AtLeastOrRaw(100.0);
+        assert_eq!(row(100.0, Some(200.0), target).is_met(), Some(true));
+        assert_eq!(row(99.0, Some(200.0), target).is_met(), Some(false));
+        assert_eq!(row(95.0, Some(100.0), target).is_met(), Some(true));
+        assert_eq!(row(94.0, Some(100.0), target).is_met(), Some(false));
+        assert_eq!(row(99.0, None, target).is_met(), Some(false));
     }
 
     #[test]
