@@ -427,15 +427,20 @@ fn interface_that_comes_later_is_used_after_a_look() {
 struct Net {
     port: u16,
     name: String,
+    /// Keeps the port from those that take any free one.
+    _held: Socket,
 }
 
 impl Net {
     fn new() -> Self {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-        let port = socket.local_addr().unwrap().port();
+        let held = Socket::from(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap());
+        let port = held.local_addr().unwrap().as_socket_ipv4().unwrap().port();
+        // Now that it is taken alone, managers may share it.
+        held.set_reuse_address(true).unwrap();
         Self {
             port,
             name: unique("net"),
+            _held: held,
         }
     }
 
