@@ -497,9 +497,12 @@ fn garbage_half_open_connections_and_frames_without_measure_do_not_disturb_a_run
                         assert_eq!(record.sequence(), records);
                     }
                     RunEvent::Fault(fault) => {
-                        assert!(matches!(fault.kind, FaultKind::Undecodable(_)), "{fault:?}");
                         assert!(!fault.marked, "{fault:?}");
-                        faults += 1;
+                        match fault.kind {
+                            FaultKind::Undecodable(_) => faults += 1,
+                            FaultKind::CutOff => {}
+                            other => panic!("{other}"),
+                        }
                     }
                     RunEvent::Eor(eor) => end = Some(eor),
                     other => panic!("{other:?}"),
@@ -516,31 +519,97 @@ fn garbage_half_open_connections_and_frames_without_measure_do_not_disturb_a_run
 }
 
 #[test]
-fn sender_of_a_frame_over_the_limit_is_cut_off_and_its_run_gets_a_substitute() {
-    let transmitter = transmitter(impatient());
-    let limits = DecodeLimits::default().frame_bytes(100_000);
-    let options = ReceiverOptions::default().limits(limits).eor_timeout(QUIET);
-    let (receiver, mut events) = receiver_of(transmitter.port(), options);
-    let run = Run::begin(&transmitter, RunStart::new("r")).unwrap();
-    next_bor(&mut events);
-    let send = |size| {
-        let record = run.new_data_record().with_block(vec![1; size]);
-        run.send_data_record(record)
-    };
-    send(90_000).unwrap();
-    assert!(matches!(next(&mut events), RunEvent::Record(record) if record.sequence() == 1));
-    send(110_000).unwrap();
-    // The sender sees that nobody takes its data any more.
-    eventually("the connection is closed", || send(100).is_err());
-    assert!(run.finish(RunCondition::GOOD).unwrap_err().is_timeout());
-    receiver.request_stop();
-    let RunEvent::Substitute(eor) = next(&mut events) else {
-        panic!("the run has no end");
-    };
-    assert_eq!(eor.condition, RunCondition::ABORTED);
-    assert_eq!((eor.counts.records, eor.counts.faults), (1, 0));
-    let stopped = in_time("the receiver stops", move || receiver.stop_receiving());
-    assert!(stopped.unwrap_err().is_timeout());
+fn sender_of_a_frame_over_the_limit_is_cut_off_and_connected_again_within_the_run() {
+    for threads in [ReceiveThreads::One, ReceiveThreads::PerSender] {
+        let transmitter = transmitter(one_by_one());
+        let limits = DecodeLimits::default().frame_bytes(100_000);
+        let options = ReceiverOptions::default().limits(limits).threads(threads);
+        let (receiver, mut events) = receiver_of(transmitter.port(), options);
+        let run = Run::begin(&transmitter, RunStart::new("r")).unwrap();
+        next_bor(&mut events);
+        let send = |size| {
+            let record = run.new_data_record().with_block(vec![1; size]);
+            run.send_data_record(record).unwrap();
+        };
+        send(90_000);
+        assert!(matches!(next(&mut events), RunEvent::Record(record) if record.sequence() == 1));
+        send(110_000);
+        let RunEvent::Fault(fault) = next(&mut events) else {
+            panic!("nothing is told");
+        };
+        assert_eq!((&fault.kind, fault.marked), (&FaultKind::CutOff, true));
+        assert_eq!(fault.sender.as_ref().unwrap().as_str(), "Camera.Top");
+        let mut records = 1;
+        let mut lost = None;
+        eventually("the gap is told", || {
+            send(100);
+            while let Ok(event) = events.recv_timeout(Duration::from_millis(5)) {
+                match event {
+                    RunEvent::Record(_) => records += 1,
+                    RunEvent::Lost(gap) => lost = Some(gap),
+                    other => panic!("{other:?}"),
+                }
+            }
+            lost.is_some()
+        });
+        assert_eq!(lost.unwrap().first, 2);
+        let summary = run.finish(RunCondition::GOOD).unwrap();
+        let Account { numbers, eor, .. } = account(&mut events);
+        assert_eq!(
+            eor.condition,
+            RunCondition::INCOMPLETE | RunCondition::TAINTED
+        );
+        assert_eq!(eor.counts.records, records + numbers.len() as u64);
+        assert_eq!(
+            Some(eor.counts.records + eor.counts.missed),
+            summary.metadata.data_records
+        );
+        assert_eq!(eor.counts.faults, 1);
+        in_time("the receiver stops", move || receiver.stop_receiving()).unwrap();
+    }
+}
+
+#[test]
+fn sender_behind_a_port_that_was_somebody_elses_is_connected_when_it_is_there() {
+    for threads in [ReceiveThreads::One, ReceiveThreads::PerSender] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let number = listener.local_addr().unwrap().port();
+        let options = ReceiverOptions::default().threads(threads);
+        let (receiver, mut events) = receiver_of(number, options);
+        // The frame after the handshake is a command that there is not, of a size that no command has.
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.write_all(&greeting(b"NULL")).unwrap();
+        stream.write_all(&[4, 3, 9, b'x', b'y']).unwrap();
+        let RunEvent::Fault(fault) = next(&mut events) else {
+            panic!("nothing is told");
+        };
+        assert_eq!((&fault.kind, fault.marked), (&FaultKind::CutOff, false));
+        assert_eq!(receiver.stats().faults, 1);
+        assert!(!receiver.add_endpoint(&port(number)).unwrap(), "it is kept");
+        drop((stream, listener));
+
+        let transmitter = eventually_bound(number);
+        let run = Run::begin(&transmitter, RunStart::new("r")).unwrap();
+        run.send_data_record(run.new_data_record().with_block(b"block"))
+            .unwrap();
+        run.finish(RunCondition::GOOD).unwrap();
+        next_bor(&mut events);
+        let Account { numbers, eor, .. } = account(&mut events);
+        assert_eq!((numbers.len(), eor.condition), (1, RunCondition::GOOD));
+        in_time("the receiver stops", move || receiver.stop_receiving()).unwrap();
+    }
+}
+
+/// A transmitter on a port that another socket has just left.
+fn eventually_bound(number: u16) -> DataTransmitter {
+    let mut bound = None;
+    eventually("the port is free", || {
+        let options = one_by_one().linger(Duration::from_millis(500));
+        bound = DataTransmitter::bind("Camera.Top", &port(number), options).ok();
+        bound.is_some()
+    });
+    bound.unwrap()
 }
 
 /// What came until the end of a run.

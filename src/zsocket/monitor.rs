@@ -84,6 +84,8 @@ pub(super) enum Reported {
     Sessions,
     /// Handshakes that failed.
     Failures,
+    /// Ends of connections, and attempts to connect again.
+    Ends,
 }
 
 impl Reported {
@@ -97,6 +99,7 @@ impl Reported {
                 failures | zmq_sys::ZMQ_EVENT_HANDSHAKE_SUCCEEDED | zmq_sys::ZMQ_EVENT_DISCONNECTED
             }
             Self::Failures => failures,
+            Self::Ends => zmq_sys::ZMQ_EVENT_DISCONNECTED | zmq_sys::ZMQ_EVENT_CONNECT_RETRIED,
         };
         events as i32
     }

@@ -413,6 +413,16 @@ impl Socket {
         self.monitor_of(Reported::Failures)
     }
 
+    /// The same for ends of connections and attempts to connect again, unless another monitor of this socket was opened before.
+    ///
+    /// For a socket that connects and must know when libzmq gives up: after a breach of the protocol no attempt follows the end.
+    ///
+    /// # Errors
+    /// As [`Socket::monitor`].
+    pub fn monitor_ends(&self) -> Result<&Monitor, ZsocketError> {
+        self.monitor_of(Reported::Ends)
+    }
+
     fn monitor_of(&self, reported: Reported) -> Result<&Monitor, ZsocketError> {
         if let Some(monitor) = self.monitor.get() {
             return Ok(monitor);

@@ -102,6 +102,13 @@ impl Delivery {
         sink.events(&mut vec![event], 0, &self.aborted)
     }
 
+    /// Tells that a connection was cut off.
+    pub(crate) fn cut_off(&self, peer: PeerId) -> Result<(), Closed> {
+        let mut sink = self.sink.lock();
+        let event = self.state.lock().cut_off(peer);
+        sink.events(&mut vec![event], 0, &self.aborted)
+    }
+
     /// Ends the open runs; gives the names of their senders.
     pub(crate) fn substitute_open_runs(&self) -> Vec<String> {
         let mut sink = self.sink.lock();

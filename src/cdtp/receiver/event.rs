@@ -132,7 +132,7 @@ pub struct Lost {
     pub count: u64,
 }
 
-/// A message that could not be taken as it is. It was dropped, and the next one is read.
+/// A message that could not be taken as it is. It was dropped, and the next one is read; see also [`FaultKind::CutOff`].
 ///
 /// It is counted in the run of its sender that is open, where there is one, and marks it TAINTED (*ours*: the reference either
 /// ends or does not tell). Whether records are missing is told by their numbers, as always.
@@ -164,6 +164,11 @@ pub enum FaultKind {
     /// Data of a sender that has no run open: its BOR was lost, or came before the receiver did.
     #[error("data without a begin of run")]
     DataWithoutBor,
+    /// The sender was cut off: a frame over [`DecodeLimits::frame_bytes`](crate::cdtp::DecodeLimits::frame_bytes), or no ZMTP.
+    ///
+    /// What was on its way is lost. The receiver connects again after 100 ms; while each connection ends so, after up to 5 s.
+    #[error("the sender was cut off: a frame over the limit, or not the protocol of ZeroMQ")]
+    CutOff,
     /// An end of run of a sender that has no run open.
     #[error("end of run without a begin of run")]
     EorWithoutBor,

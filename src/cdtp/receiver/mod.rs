@@ -11,6 +11,7 @@
 //! | `queue`, `events` | the way to an iterator |
 //! | `delivery` | what the threads share: state and listener |
 //! | `connections` | who is connected: nobody twice |
+//! | `redial` | when an endpoint is connected anew (pure) |
 //! | `receiving`, `threads` | the threads and their sockets |
 
 mod connections;
@@ -23,6 +24,7 @@ mod numbers;
 mod options;
 mod queue;
 mod receiving;
+mod redial;
 mod state;
 mod stats;
 mod stopping;
@@ -54,7 +56,7 @@ use receiving::{Command, Times};
 use stopping::StopTimes;
 use threads::{Control, Outcome, Shared};
 
-/// Receives runs from any number of senders, up to about a thousand.
+/// Receives runs from any number of senders, up to about three hundred.
 ///
 /// It connects to senders and tells what they send, in their order, to a handler or an iterator; which senders exist is
 /// told to it by [`add_sender`](Self::add_sender) and [`add_endpoint`](Self::add_endpoint), at any time. It receives any number
@@ -293,9 +295,19 @@ impl DataReceiver {
             return Ok(false);
         };
         let socket = self.context.socket(SocketKind::Pull, &self.socket);
-        let connected = socket.and_then(|socket| socket.connect(endpoint).map(|()| socket));
+        let connected = socket.and_then(|socket| {
+            // Before it connects, so that no end is missed.
+            socket.monitor_ends()?;
+            socket.connect(endpoint)?;
+            Ok(socket)
+        });
         let socket = connected.inspect_err(|_| self.shared.connections.forget(id))?;
-        if !self.control.send(Command::Add { id, socket, after }) {
+        if !self.control.send(Command::Add {
+            id,
+            socket,
+            endpoint: endpoint.clone(),
+            after,
+        }) {
             self.shared.connections.forget(id);
             return Err(CdtpError::ReceiverStopped);
         }

@@ -57,7 +57,7 @@ pub struct ReceiverOptions {
     pub gap_limit: usize,
     /// How many gaps of all open runs are kept apart, besides one of each run. Default 1,048,576.
     pub gaps_limit: usize,
-    /// What a message may be at most; a sender of a larger frame is cut off, and the gap counted.
+    /// What a message may be at most; a sender of a larger frame is cut off and connected again, and the gap counted.
     pub limits: DecodeLimits,
     /// Whether ends of runs are marked DEGRADED from the start, because the receiver's own station is.
     ///

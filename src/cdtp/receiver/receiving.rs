@@ -11,9 +11,10 @@ use crate::cdtp::receiver::connections::Connections;
 use crate::cdtp::receiver::delivery::Delivery;
 use crate::cdtp::receiver::held::{Held, HeldPool, REST};
 use crate::cdtp::receiver::queue::Closed;
+use crate::cdtp::receiver::redial::Redial;
 use crate::cdtp::receiver::state::PeerId;
 use crate::cdtp::receiver::stopping::{StopTimes, Stopping};
-use crate::zsocket::{self, Socket, WakeReceiver, Waker, ZsocketError};
+use crate::zsocket::{self, Endpoint, MonitorEvent, Socket, WakeReceiver, Waker, ZsocketError};
 
 /// What a receiving thread is told.
 pub(crate) enum Command {
@@ -21,6 +22,7 @@ pub(crate) enum Command {
     Add {
         id: PeerId,
         socket: Socket,
+        endpoint: Endpoint,
         after: Option<PeerId>,
     },
     /// Reads what is there, then closes the socket.
@@ -38,6 +40,8 @@ pub(crate) struct Receiving {
     pub(crate) connections: Arc<Connections>,
     pub(crate) times: Times,
     pub(crate) pool: HeldPool,
+    /// Whether a wait ended because a connection did, or was tried again.
+    pub(crate) connections_spoke: bool,
     /// Whether the thread ends when its last sender was removed.
     pub(crate) ends_alone: bool,
 }
@@ -52,6 +56,8 @@ pub(crate) struct Times {
 struct Peer {
     id: PeerId,
     socket: Socket,
+    endpoint: Endpoint,
+    redial: Redial,
     /// The one that is read to its end before.
     after: Option<PeerId>,
     leaving: Option<Leaving>,
@@ -84,6 +90,7 @@ impl Receiving {
         let mut peers: Vec<Peer> = Vec::new();
         let mut events = Vec::new();
         let mut stopping = Stopping::No;
+        let mut busy_rounds = 0;
         loop {
             self.obey(&mut peers, &mut stopping);
             let mut quiet = self.read_all(&mut peers, &mut events)?;
@@ -105,6 +112,17 @@ impl Receiving {
                     return Ok(());
                 }
             }
+            busy_rounds += 1;
+            if self.connections_spoke || busy_rounds == BUSY_ROUNDS {
+                busy_rounds = 0;
+                self.connections_spoke = false;
+                for peer in &mut peers {
+                    peer.look_at_connection()?;
+                }
+            }
+            if quiet || busy_rounds == 0 {
+                self.redial(&mut peers)?;
+            }
             if quiet {
                 self.pool.release();
                 let deadline = earliest(&peers, stopping);
@@ -116,9 +134,16 @@ impl Receiving {
     fn obey(&mut self, peers: &mut Vec<Peer>, stopping: &mut Stopping) {
         while let Ok(command) = self.commands.try_recv() {
             match command {
-                Command::Add { id, socket, after } => peers.push(Peer {
+                Command::Add {
                     id,
                     socket,
+                    endpoint,
+                    after,
+                } => peers.push(Peer {
+                    id,
+                    socket,
+                    endpoint,
+                    redial: Redial::new(),
                     after,
                     leaving: None,
                 }),
@@ -216,6 +241,32 @@ impl Receiving {
         peers.len() < before
     }
 
+    /// Connects anew where libzmq has given up, once all that had come is read.
+    fn redial(&mut self, peers: &mut [Peer]) -> Result<(), Ended> {
+        for peer in peers {
+            let Some(due) = peer.redial.due().filter(|_| peer.after.is_none()) else {
+                continue;
+            };
+            let now = Instant::now();
+            // Messages that wait would go with the connection.
+            if now < due || peer.has_more() {
+                continue;
+            }
+            // libzmq may have said meanwhile that it tries again.
+            peer.look_at_connection()?;
+            if peer.redial.due() != Some(due) {
+                continue;
+            }
+            peer.redial.done(now);
+            self.delivery.cut_off(peer.id)?;
+            if let Err(error) = peer.connect_anew() {
+                log::warn!("{} is not connected again yet: {error}", peer.endpoint);
+                peer.redial.ended(now);
+            }
+        }
+        Ok(())
+    }
+
     /// Waits for something to do; gives memory back when that takes long.
     fn rest(&mut self, peers: &[Peer], deadline: Option<Instant>) -> Result<(), Ended> {
         if !self.pool.holds() {
@@ -230,13 +281,18 @@ impl Receiving {
     }
 
     /// True if nothing came until the deadline.
-    fn wait(&self, peers: &[Peer], deadline: Option<Instant>) -> Result<bool, Ended> {
+    fn wait(&mut self, peers: &[Peer], deadline: Option<Instant>) -> Result<bool, Ended> {
         let readable = peers.iter().filter(|peer| peer.after.is_none());
-        let sockets: SmallVec<[&Socket; 8]> = readable.map(|peer| &peer.socket).collect();
+        let mut sockets: SmallVec<[&Socket; 16]> = readable.map(|peer| &peer.socket).collect();
+        let readable = sockets.len();
+        for peer in peers {
+            sockets.push(peer.socket.monitor_ends()?.socket());
+        }
         let ready = zsocket::wait(&sockets, Some(&self.wake), deadline)?;
         if ready.woken() {
             self.wake.drain();
         }
+        self.connections_spoke |= (readable..sockets.len()).any(|index| ready.socket(index));
         let came = ready.woken() || (0..sockets.len()).any(|index| ready.socket(index));
         Ok(!came)
     }
@@ -255,6 +311,26 @@ impl Receiving {
 }
 
 impl Peer {
+    fn look_at_connection(&mut self) -> Result<(), ZsocketError> {
+        for event in self.socket.monitor_ends()?.events()? {
+            match event {
+                MonitorEvent::Disconnected => self.redial.ended(Instant::now()),
+                MonitorEvent::ConnectRetried(_) => self.redial.retried(),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn connect_anew(&self) -> Result<(), ZsocketError> {
+        // What is left of the old connection: with both, the sender would share out its messages.
+        match self.socket.disconnect(&self.endpoint) {
+            Ok(()) | Err(ZsocketError::NotAttached { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.socket.connect(&self.endpoint)
+    }
+
     fn has_more(&self) -> bool {
         self.socket.readable().unwrap_or(false)
     }
@@ -274,12 +350,18 @@ impl From<ZsocketError> for Ended {
 
 fn earliest(peers: &[Peer], stopping: Stopping) -> Option<Instant> {
     let leaving = peers.iter().filter_map(|peer| peer.leaving.as_ref());
+    // One that is held up is looked at when it may be read.
+    let redials = peers.iter().filter(|peer| peer.after.is_none());
     leaving
         .flat_map(|leaving| [leaving.silent_until, leaving.end])
+        .chain(redials.map(|peer| peer.redial.due()))
         .chain([stopping.deadline()])
         .flatten()
         .min()
 }
+
+/// Rounds without a rest, after which the connections are looked at nevertheless.
+const BUSY_ROUNDS: u32 = 64;
 
 /// Messages of one socket before the next one has its turn.
 const MESSAGES_AT_ONCE: usize = 64;

@@ -137,7 +137,12 @@ impl ReceiverState {
             found: frame_count,
         };
         self.stats.messages += 1;
-        self.undecodable(peer, error)
+        self.fault_of(peer, FaultKind::Undecodable(error))
+    }
+
+    /// Takes that a connection was cut off.
+    pub fn cut_off(&mut self, peer: PeerId) -> RunEvent {
+        self.fault_of(peer, FaultKind::CutOff)
     }
 
     /// Ends every open run without its EOR: nobody waits for it any more.
@@ -211,7 +216,7 @@ impl ReceiverState {
         let message = match decoded {
             Ok(message) => message,
             Err(error) => {
-                events.push(self.undecodable(peer, error));
+                events.push(self.fault_of(peer, FaultKind::Undecodable(error)));
                 return false;
             }
         };
@@ -409,7 +414,7 @@ impl ReceiverState {
     }
 
     /// A fault of whoever sends on this connection: all whose run is open there, which is one as a rule.
-    fn undecodable(&mut self, peer: PeerId, error: DecodeError) -> RunEvent {
+    fn fault_of(&mut self, peer: PeerId, kind: FaultKind) -> RunEvent {
         self.stats.faults += 1;
         let mut marked = None;
         for sender in self.senders.iter_mut().filter(|sender| sender.peer == peer) {
@@ -420,7 +425,7 @@ impl ReceiverState {
         RunEvent::Fault(Box::new(Fault {
             marked: marked.is_some(),
             sender: marked,
-            kind: FaultKind::Undecodable(error),
+            kind,
             records: 0,
             bytes: 0,
         }))

@@ -18,7 +18,7 @@ pub struct ReceiverStats {
     pub late: u64,
     /// Records whose number had come before.
     pub duplicates: u64,
-    /// Messages that could not be taken.
+    /// Messages that could not be taken, and connections that were cut off.
     pub faults: u64,
     /// Runs begun.
     pub runs: u64,

@@ -14,7 +14,7 @@ use crate::cdtp::receiver::held::HeldPool;
 use crate::cdtp::receiver::queue::Queue;
 use crate::cdtp::receiver::receiving::{Command, Ended, Receiving, Times};
 use crate::cdtp::receiver::state::PeerId;
-use crate::zsocket::{Socket, Waker, wake_pair};
+use crate::zsocket::{Waker, wake_pair};
 
 /// What all threads of a receiver share.
 #[derive(Clone)]
@@ -107,9 +107,9 @@ impl Workers {
     fn run(&mut self, shared: &Shared, commands: &Receiver<Command>) {
         for command in commands {
             match command {
-                Command::Add { id, socket, after } => {
+                Command::Add { id, .. } => {
                     self.0.retain(|worker| !worker.handle.is_finished());
-                    if let Err(error) = self.add(shared, id, socket, after) {
+                    if let Err(error) = self.add(shared, id, command) {
                         shared.connections.forget(id);
                         shared.outcome.lock().failure.get_or_insert(error);
                     }
@@ -131,15 +131,9 @@ impl Workers {
         }
     }
 
-    fn add(
-        &mut self,
-        shared: &Shared,
-        id: PeerId,
-        socket: Socket,
-        after: Option<PeerId>,
-    ) -> Result<(), CdtpError> {
+    fn add(&mut self, shared: &Shared, id: PeerId, command: Command) -> Result<(), CdtpError> {
         let (control, receiving) = prepare(shared, true)?;
-        control.send(Command::Add { id, socket, after });
+        control.send(command);
         let shared = shared.clone();
         let handle = spawn("acqbus-receive", move || {
             let end = End::of(&shared);
@@ -219,6 +213,7 @@ fn prepare(shared: &Shared, ends_alone: bool) -> Result<(Control, Receiving), Cd
         connections: Arc::clone(&shared.connections),
         times: shared.times,
         pool: HeldPool::new(shared.pool_limit),
+        connections_spoke: false,
         ends_alone,
     };
     let control = Control {
