@@ -576,7 +576,7 @@ fn sender_behind_a_port_that_was_somebody_elses_is_connected_when_it_is_there() 
         let number = listener.local_addr().unwrap().port();
         let options = ReceiverOptions::default().threads(threads);
         let (receiver, mut events) = receiver_of(number, options);
-        // The frame after the handshake is a command that there is not, of a size that no command has.
+        // Where READY is due comes a command that there is not.
         let (mut stream, _) = listener.accept().unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream.write_all(&greeting(b"NULL")).unwrap();
