@@ -207,6 +207,7 @@ impl Follower {
             malformed: Arc::clone(&malformed),
             handshakes: Handshakes::new(&plan.options),
             refused: false,
+            connected: false,
             retry_at: None,
             endpoint: plan.endpoint,
             tracker: Tracker::new(&plan.topics, plan.patience),
@@ -255,6 +256,8 @@ struct Run<S> {
     endpoint: Endpoint,
     handshakes: Handshakes,
     refused: bool,
+    /// Whether the monitor has told of a connection that stands.
+    connected: bool,
     /// When to connect anew after a refusal, after which libzmq no longer tries.
     retry_at: Option<Instant>,
     tracker: Tracker,
@@ -277,6 +280,10 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
             let begun = Instant::now();
             while batch < BATCH && self.socket.try_recv_into(&mut topic)? {
                 batch += 1;
+                // The first message of a connection never comes before the word of it.
+                if !self.connected && !self.watch_connection()? {
+                    return Ok(());
+                }
                 let whole = self.socket.more() && self.socket.recv_into(&mut body)?;
                 if !whole || self.socket.more() {
                     self.socket.skip_rest()?;
@@ -323,6 +330,7 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
                 MonitorEvent::HandshakeSucceeded => {
                     log::info!("connected to {}", self.endpoint);
                     self.handshakes.succeeded();
+                    self.connected = true;
                     self.refused = false;
                     self.retry_at = None;
                     // A service that was heard already is linked.
@@ -337,6 +345,7 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
                 }
                 MonitorEvent::Disconnected => {
                     log::info!("disconnected from {}", self.endpoint);
+                    self.connected = false;
                     self.tracker.disconnected(&mut self.notices);
                     let reason = self.handshakes.disconnected();
                     if reason.is_some() {
