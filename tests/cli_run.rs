@@ -9,7 +9,8 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use acqbus::cdtp::{
     DataRecord, DataTransmitter, MessageKind, Run, RunCondition, RunStart, Tags,
@@ -277,11 +278,31 @@ fn second_ctrl_c_ends_at_once() {
     assert!(line.contains("\"bor\""), "{line}");
     let id = rustix::process::Pid::from_child(&child);
     let interrupt = || rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    await_rest(child.id(), "(acqbus-");
     interrupt();
     let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
     assert!(errors.any(|line| line.unwrap().contains("again ends at once")));
+    await_rest(child.id(), "(acqbus-stop)");
     interrupt();
     assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+/// Waits until a program has a thread of this name and all its threads sleep, twice in a row: its data go nowhere.
+fn await_rest(process: u32, thread: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut rested = 0;
+    while rested < 2 {
+        assert!(Instant::now() < deadline, "it is busy, or gone");
+        let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+        let stats: Vec<String> = tasks
+            .flatten()
+            .filter_map(|task| fs::read_to_string(task.path().join("stat")).ok())
+            .collect();
+        let rests = stats.iter().any(|stat| stat.contains(thread))
+            && stats.iter().all(|stat| stat.contains(") S "));
+        rested = if rests { rested + 1 } else { 0 };
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
@@ -358,7 +379,7 @@ fn run_whose_sender_is_silent_is_told() {
     let transmitter = transmitter();
     let address = format!("127.0.0.1:{}", transmitter.port());
     let args = ["run", "receive", "--connect", &address, "--duration", "10"];
-    let receiver = std::thread::scope(|scope| {
+    let receiver = thread::scope(|scope| {
         let receiver = scope.spawn(|| program.run(&args));
         transmitter.send_bor(&Tags::new(), &Tags::new()).unwrap();
         receiver.join().unwrap()

@@ -363,6 +363,7 @@ impl Send {
     ) -> Result<Exit, Failure> {
         let mut end = never();
         let mut silence = after(SILENCE);
+        let mut stops = stop.asked().clone();
         let mut asked = None;
         let mut begun = false;
         loop {
@@ -390,13 +391,15 @@ impl Send {
                     }
                     Err(_) => return Err(Failure::new(Exit::Failed, "the thread that sends has ended")),
                 },
-                recv(stop.asked()) -> exit => {
+                recv(stops) -> exit => {
                     let exit = exit.unwrap_or(Exit::Interrupted);
                     if !begun {
                         // No receiver has heard of the run.
                         return Ok(exit);
                     }
                     note("acqbus: ending the run (Ctrl-C again ends at once)");
+                    // The next one is for whoever ends the program, and not for this loop.
+                    stops = never();
                     stop.end_at_the_next();
                     asked = Some(exit);
                     halt.ask(Halted::User);
