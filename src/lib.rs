@@ -32,21 +32,26 @@
 //! | [`rpc`] | the control plane: service, client, events, commands, and their bytes |
 //! | [`cdtp`] | the data plane: runs of data records, sent and received |
 //! | [`chirp`] | discovery: who offers which service where |
+//! | [`event`] | history: what an event is, and who wants which |
+//! | [`store`] | history: events kept durably and queried, modules that react to them |
 //! | [`relay`] | run files: what carries runs to disk, and back |
 //! | [`simulator`] | the simulated client application: a rig without a rig |
 //! | [`zsocket`] | the only door to libzmq: sockets, limits, CURVE keys, who may connect |
 //! | [`time`], [`wire`] | what every room stands on: a clock, the error of a decoder |
 //! | `cli` | the `acqbus` program (feature `cli`, on by default; a library user turns it off) |
 //!
-//! A room uses those below it in this order only: `cli`, `simulator` and `relay`, `rpc` and `cdtp`, `chirp` and `zsocket`, then `time` and `wire`.
+//! A room uses those below it in this order only: `cli`, `simulator` and `relay`, `rpc` and `cdtp`, `chirp` and `zsocket`, beside these `store` and
+//! below it `event`, then `time` and `wire`.
 
 pub mod cdtp;
 pub mod chirp;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod event;
 pub mod relay;
 pub mod rpc;
 pub mod simulator;
+pub mod store;
 pub mod time;
 pub mod wire;
 pub mod zsocket;

@@ -1,0 +1,1 @@
+//! What an event of the history is, and who wants which.

@@ -1,0 +1,1 @@
+//! Events kept durably, queried, and reacted to.
