@@ -25,7 +25,7 @@ fn write(bencher: Bencher<'_, '_>, block_bytes: usize) {
         out.clear();
         for sequence in FIRST..FIRST + count as u64 {
             let record = DataRecord::new(sequence).with_block(black_box(&block[..]));
-            write_record(&mut out, &record, Encoding::Compact);
+            write_record(&mut out, &record, Encoding::Compact).expect("a small record");
         }
         black_box(out.len())
     });

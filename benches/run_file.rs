@@ -69,7 +69,7 @@ impl Turn {
         let mut record = Vec::new();
         let blocks = vec![0x5a; block];
         let sample = DataRecord::new(1 << 20).with_block(&blocks[..]);
-        write_record(&mut record, &sample, Encoding::Compact);
+        write_record(&mut record, &sample, Encoding::Compact)?;
         // As they come: records follow each other in messages of 128 KiB.
         let message = record.repeat((131_072 / block).max(1));
         let views = message.chunks_exact(record.len()).map(RecordView::decode);

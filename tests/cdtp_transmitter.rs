@@ -599,6 +599,41 @@ fn tags_that_cxx_cannot_hold_are_refused_converted_or_sent() {
     }
 }
 
+/// The bytes of the tag are never written, so that no memory stands behind them.
+#[test]
+fn tag_of_4_gib_is_refused_before_anything_goes_out() {
+    let (transmitter, socket) = sending(options().cxx_tags(CxxTags::Allow));
+    let huge = Tags::new().with("a", Tags::new().with("raw", vec![0_u8; 1 << 32]));
+    let text = "tag `a.raw` has 4294967296 bytes, over the limit of 4294967295";
+    let none = Tags::new();
+    let record = DataRecord::new(1).with_tags(&huge);
+    let refused = transmitter
+        .try_send_data_record(record.clone())
+        .unwrap_err();
+    assert_eq!(refused.error().to_string(), text);
+    drop(refused);
+    let error = transmitter.send_data_record(record).unwrap_err();
+    assert_eq!(error.to_string(), text);
+    assert!(error.is_bad_data());
+    send_empty(&transmitter);
+    transmitter.stop_sending();
+    for (user_tags, others) in [(&huge, &none), (&none, &huge)] {
+        for refused in [
+            transmitter.send_bor(user_tags, others),
+            transmitter.send_eor(user_tags, others),
+        ] {
+            assert_eq!(refused.unwrap_err().to_string(), text);
+        }
+    }
+    let start = RunStart::new("run_1").metadata(huge);
+    let error = Run::begin(&transmitter, start).unwrap_err();
+    assert_eq!(error.to_string(), text);
+    assert_eq!(transmitter.state(), TransmitterState::BorReceived);
+    transmitter.send_eor(&none, &none).unwrap();
+    assert_eq!(recv(&socket), data([1], 0));
+    assert_eq!(recv(&socket).kind, MessageKind::Eor);
+}
+
 #[test]
 fn encoding_is_that_of_the_option() {
     let (transmitter, socket) = sending(options().encoding(Encoding::Cxx).payload_threshold_kib(0));

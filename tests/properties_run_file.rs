@@ -62,7 +62,7 @@ fn record(sequence: u64, blocks: usize) -> Vec<u8> {
         record.add_block(format!("block of {sequence}").into_bytes());
     }
     let mut bytes = Vec::new();
-    write_record(&mut bytes, &record, Encoding::Compact);
+    write_record(&mut bytes, &record, Encoding::Compact).expect("a small record");
     bytes
 }
 
@@ -238,7 +238,7 @@ proptest! {
             let mut record = DataRecord::new(*sequence).with_tags(tags);
             blocks.iter().for_each(|block| record.add_block(block.as_slice()));
             let mut bytes = Vec::new();
-            write_record(&mut bytes, &record, Encoding::Cxx);
+            write_record(&mut bytes, &record, Encoding::Cxx).expect("a small record");
             writer.write_record(&RecordView::decode(&bytes).expect("a record"), Arrival::InOrder).expect("room");
             written.push(bytes);
         }

@@ -46,7 +46,7 @@ fn eor(sender: &str, run_id: &str) -> Eor {
 
 fn bytes_of(record: &DataRecord<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    write_record(&mut bytes, record, Encoding::Compact);
+    write_record(&mut bytes, record, Encoding::Compact).expect("a small record");
     bytes
 }
 

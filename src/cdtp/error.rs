@@ -82,6 +82,18 @@ pub enum CdtpError {
         /// The largest size, in bytes.
         limit: usize,
     },
+    /// Something else than a block is too large for the wire, which has lengths of 32 bits.
+    #[error("{what} has {size} {unit}, over the limit of {limit}")]
+    TooLarge {
+        /// What it is: a tag with the keys that lead to it, a record, a message.
+        what: String,
+        /// Its size.
+        size: usize,
+        /// What the size counts: bytes, values, keys, blocks, records.
+        unit: &'static str,
+        /// The largest size.
+        limit: usize,
+    },
     /// A name that no run may have.
     #[error("`{run_id}` is no name of a run: letters, digits, `_` and `-`")]
     RunId {
@@ -190,6 +202,7 @@ impl CdtpError {
                 | Self::Data(_)
                 | Self::Time { .. }
                 | Self::BlockTooLarge { .. }
+                | Self::TooLarge { .. }
         )
     }
 }

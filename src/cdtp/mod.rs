@@ -28,7 +28,7 @@
 //! | `bridge` | tags from a `serde` type and back |
 //! | `encoding`, `cxx` | how messages are written, and which tags a C++ receiver can hold |
 //! | `msgpack` | MessagePack on bytes, as far as CDTP2 uses it |
-//! | `record` | what goes out |
+//! | `record`, `fit` | what goes out, and how large a part of it may be |
 //! | `message`, `view`, `limits` | what comes in: one message, checked whole, read without a copy |
 //! | `run` | the condition of a run, its metadata, the state of a transmitter |
 //! | `name` | the name of a sender |
@@ -40,6 +40,7 @@ mod bridge;
 mod cxx;
 mod encoding;
 mod error;
+mod fit;
 mod limits;
 mod message;
 mod msgpack;

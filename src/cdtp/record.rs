@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::cdtp::encoding::Encoding;
 use crate::cdtp::error::CdtpError;
+use crate::cdtp::fit;
 use crate::cdtp::message::MessageKind;
 use crate::cdtp::msgpack::{write_array_head, write_bin, write_str, write_tags, write_uint};
 use crate::cdtp::tags::Tags;
@@ -104,11 +105,27 @@ impl<'a> DataRecord<'a> {
 
 /// Appends a record as it stands in a message.
 ///
-/// # Panics
-/// When a block, a text or a map of the record is of 4 GiB or more, for which MessagePack has no form.
-pub fn write_record(out: &mut Vec<u8>, record: &DataRecord<'_>, encoding: Encoding) {
+/// # Errors
+/// [`CdtpError::BlockTooLarge`], or [`CdtpError::TooLarge`] for a tag, of 4 GiB or more, for which MessagePack has no form; nothing
+/// is appended then.
+pub fn write_record(
+    out: &mut Vec<u8>,
+    record: &DataRecord<'_>,
+    encoding: Encoding,
+) -> Result<(), CdtpError> {
+    fit::check_record(record)?;
+    write_checked(out, record, encoding);
+    Ok(())
+}
+
+/// Appends a record that [`fit::check_record`] has found good.
+pub(in crate::cdtp) fn write_checked(
+    out: &mut Vec<u8>,
+    record: &DataRecord<'_>,
+    encoding: Encoding,
+) {
     match &record.blocks[..] {
-        [block] if record.tags.is_empty() && block.len() <= u32::MAX as usize => {
+        [block] if record.tags.is_empty() => {
             write_usual(out, record.sequence, block, encoding);
         }
         _ => write_any(out, record, encoding),
@@ -237,7 +254,7 @@ impl MessageHead {
 
     /// The bytes that the head takes for so many records.
     #[must_use]
-    pub fn len(&self, record_count: usize) -> usize {
+    pub fn len(&self, record_count: u32) -> usize {
         let count = match record_count {
             0..16 => 1,
             16..0x1_0000 => 3,
@@ -247,25 +264,22 @@ impl MessageHead {
     }
 
     /// Appends the head.
-    ///
-    /// # Panics
-    /// For 2³² records or more, for which MessagePack has no form.
-    pub fn write(&self, kind: MessageKind, record_count: usize, out: &mut Vec<u8>) {
+    pub fn write(&self, kind: MessageKind, record_count: u32, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.fixed);
         out.push(kind.number());
-        write_array_head(out, record_count);
+        write_array_head(out, record_count as usize);
     }
 
     /// Writes the head to the end of `room` and gives the place in it where the head begins.
     ///
     /// # Panics
     /// When `room` is shorter than [`MessageHead::len`]; [`MessageHead::max_len`] is always enough.
-    pub fn write_before(&self, kind: MessageKind, record_count: usize, room: &mut [u8]) -> usize {
+    pub fn write_before(&self, kind: MessageKind, record_count: u32, room: &mut [u8]) -> usize {
         let start = room.len() - self.len(record_count);
         let (fixed, rest) = room[start..].split_at_mut(self.fixed.len());
         fixed.copy_from_slice(&self.fixed);
         rest[0] = kind.number();
-        let count = (record_count as u32).to_be_bytes();
+        let count = record_count.to_be_bytes();
         match &mut rest[1..] {
             [short] => *short = 0x90 | count[3],
             [form, two @ ..] if two.len() == 2 => {
@@ -284,10 +298,7 @@ impl MessageHead {
 /// A whole message, as one frame.
 ///
 /// # Errors
-/// [`CdtpError::Name`] for a sender of more than 65,535 bytes.
-///
-/// # Panics
-/// As [`write_record`] and [`MessageHead::write`].
+/// [`CdtpError::Name`] for a sender of more than 65,535 bytes; as [`write_record`]; [`CdtpError::TooLarge`] for 2³² records or more.
 pub fn encode_message(
     sender: impl AsRef<str>,
     kind: MessageKind,
@@ -295,10 +306,12 @@ pub fn encode_message(
     encoding: Encoding,
 ) -> Result<Vec<u8>, CdtpError> {
     let head = MessageHead::new(sender)?;
+    let count = fit::check_records(records.len())?;
+    records.iter().try_for_each(fit::check_record)?;
     let mut frame = Vec::with_capacity(head.max_len());
-    head.write(kind, records.len(), &mut frame);
+    head.write(kind, count, &mut frame);
     for record in records {
-        write_record(&mut frame, record, encoding);
+        write_checked(&mut frame, record, encoding);
     }
     Ok(frame)
 }
@@ -377,7 +390,7 @@ mod tests {
                 let record = DataRecord::new(sequence).with_block(vec![7; length]);
                 for encoding in [Encoding::Compact, Encoding::Cxx] {
                     let (mut short, mut long) = (b"before".to_vec(), b"before".to_vec());
-                    write_record(&mut short, &record, encoding);
+                    write_record(&mut short, &record, encoding).unwrap();
                     write_any(&mut long, &record, encoding);
                     assert!(short == long, "{sequence} {length} {encoding:?}");
                 }

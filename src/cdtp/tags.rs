@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cdtp::encoding::Encoding;
 use crate::cdtp::error::CdtpError;
+use crate::cdtp::fit;
 use crate::cdtp::limits::DecodeLimits;
 use crate::cdtp::msgpack::{self, Budget, Reader};
 use crate::cdtp::value::Value;
@@ -52,7 +53,8 @@ impl Tags {
     /// [`Timestamp`](crate::cdtp::Timestamp) stays one.
     ///
     /// # Errors
-    /// [`CdtpError::Serialize`] when serde cannot write the value, [`CdtpError::NotTags`] when it is no map of text keys.
+    /// [`CdtpError::Serialize`] when serde cannot write the value, [`CdtpError::NotTags`] when it is no map of text keys,
+    /// [`CdtpError::TooLarge`] when it takes 4 GiB or more.
     ///
     /// # Examples
     /// ```
@@ -70,6 +72,7 @@ impl Tags {
     /// ```
     pub fn from_serialize(value: &(impl Serialize + ?Sized)) -> Result<Self, CdtpError> {
         let bytes = rmp_serde::to_vec_named(value).map_err(CdtpError::Serialize)?;
+        fit::check_written(bytes.len())?;
         let mut budget = Budget::new(&DecodeLimits::default().tag_values(0));
         Reader::new(&bytes, 0)
             .check_tags(&mut budget)
@@ -80,8 +83,10 @@ impl Tags {
     /// Reads the tags into any type that serde can make from a map.
     ///
     /// # Errors
-    /// [`CdtpError::Data`] when the tags are not of that type; the cause names the key.
+    /// [`CdtpError::Data`] when the tags are not of that type; the cause names the key. [`CdtpError::TooLarge`] for a tag of 4 GiB
+    /// or more.
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, CdtpError> {
+        fit::check_tags(self)?;
         let mut bytes = Vec::new();
         msgpack::write_tags(&mut bytes, self, Encoding::Compact);
         rmp_serde::from_slice(&bytes).map_err(CdtpError::Data)

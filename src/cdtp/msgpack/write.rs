@@ -149,14 +149,14 @@ pub(in crate::cdtp) fn write_array_head(out: &mut Vec<u8>, length: usize) {
 
 /// A length, in the first byte where it is below `short`, else behind the first of `forms` that is wide enough.
 ///
-/// # Panics
-/// When the length needs more than 32 bits, for which MessagePack has no form.
+/// MessagePack has no form for a length of more than 32 bits: whoever writes has asked `fit` before.
 fn write_head(out: &mut Vec<u8>, length: usize, base: u8, short: usize, forms: &[(u8, usize)]) {
     if length < short {
         out.push(base | length as u8);
         return;
     }
-    let wide = u32::try_from(length).expect("MessagePack holds less than 4 GiB in one value");
+    debug_assert!(u32::try_from(length).is_ok(), "unchecked: {length}");
+    let wide = length as u32;
     for (byte, width) in forms {
         if *width == 4 || wide >> (8 * width) == 0 {
             out.push(*byte);

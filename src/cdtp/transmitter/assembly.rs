@@ -1,6 +1,7 @@
 //! The message that is being put together, and those that are ready to go.
 
-use crate::cdtp::{DataRecord, Encoding, MessageHead, MessageKind, write_record};
+use crate::cdtp::record::write_checked;
+use crate::cdtp::{DataRecord, Encoding, MessageHead, MessageKind};
 use crate::zsocket::{Frame, FramePool, PooledBuffer};
 
 /// Puts records into one message after the other.
@@ -19,7 +20,7 @@ pub(super) struct Assembly {
     threshold: u64,
     pool: FramePool,
     buffer: PooledBuffer,
-    records: usize,
+    records: u32,
     payload: u64,
 }
 
@@ -42,26 +43,12 @@ impl Assembly {
         }
     }
 
-    /// Adds a record with its bytes of blocks.
+    /// Adds a record that was checked to fit, with its bytes of blocks.
     #[inline]
     pub(super) fn push(&mut self, record: &DataRecord<'_>, payload: u64) {
-        if record.tags().is_empty() {
-            write_record(&mut self.buffer, record, self.encoding);
-        } else {
-            self.push_tagged(record);
-        }
+        write_checked(&mut self.buffer, record, self.encoding);
         self.records += 1;
         self.payload += payload;
-    }
-
-    /// Tags beyond what MessagePack holds panic on the way; nothing of their record may stay then.
-    fn push_tagged(&mut self, record: &DataRecord<'_>) {
-        let mut whole = Whole {
-            len: self.buffer.len(),
-            buffer: &mut self.buffer,
-        };
-        write_record(whole.buffer, record, self.encoding);
-        whole.len = whole.buffer.len();
     }
 
     /// Whether the message is to go out before a record with so many bytes of blocks, for no peer to refuse it.
@@ -98,7 +85,7 @@ impl Assembly {
             Body::Lent(std::mem::replace(&mut self.buffer, next), start)
         };
         batch.sealed.push(Sealed {
-            records: self.records as u64,
+            records: self.records.into(),
             payload: self.payload,
             len,
             body,
@@ -112,31 +99,19 @@ impl Assembly {
     pub(super) fn discard(&mut self) -> u64 {
         self.buffer.truncate(self.head.max_len());
         self.payload = 0;
-        std::mem::take(&mut self.records) as u64
+        std::mem::take(&mut self.records).into()
     }
 
     /// Records in the message so far.
     #[inline]
     pub(super) fn records(&self) -> u64 {
-        self.records as u64
+        self.records.into()
     }
 
     /// Bytes of the message so far.
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.buffer.len()
-    }
-}
-
-/// Cuts a buffer to what is whole in it.
-struct Whole<'a> {
-    buffer: &'a mut Vec<u8>,
-    len: usize,
-}
-
-impl Drop for Whole<'_> {
-    fn drop(&mut self) {
-        self.buffer.truncate(self.len);
     }
 }
 

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::cdtp::fit::check_record;
 use crate::cdtp::transmitter::assembly::Assembly;
 use crate::cdtp::transmitter::queue::{Patience, Phase, Queue, QueueLimits, Refusal, Totals};
 use crate::cdtp::transmitter::sending::{Outcome, Sending, Shared, after};
@@ -149,7 +150,8 @@ impl DataTransmitter {
     /// of calls is enforced, as in the references. Nothing is sent while transmission is disabled.
     ///
     /// # Errors
-    /// [`CdtpError::SendTimeout`]; [`CdtpError::CxxTag`]; [`CdtpError::Closed`]; [`CdtpError::WrongThread`].
+    /// [`CdtpError::SendTimeout`]; [`CdtpError::CxxTag`]; [`CdtpError::TooLarge`]; [`CdtpError::Closed`];
+    /// [`CdtpError::WrongThread`].
     pub fn send_bor(&self, user_tags: &Tags, configuration: &Tags) -> Result<(), CdtpError> {
         self.send_pair(
             MessageKind::Bor,
@@ -233,7 +235,7 @@ impl DataTransmitter {
     /// # Errors
     /// [`CdtpError::NotSending`] before [`start_sending`](Self::start_sending) and after [`stop_sending`](Self::stop_sending);
     /// [`CdtpError::SendTimeout`] or [`CdtpError::Sending`] when the queue is full and sending has failed; [`CdtpError::CxxTag`];
-    /// [`CdtpError::BlockTooLarge`]; [`CdtpError::Closed`].
+    /// [`CdtpError::BlockTooLarge`]; [`CdtpError::TooLarge`]; [`CdtpError::Closed`].
     #[inline]
     pub fn send_data_record(&self, mut record: DataRecord<'_>) -> Result<(), CdtpError> {
         self.push(&mut record, Patience::ForEver)
@@ -422,7 +424,7 @@ impl DataTransmitter {
                 *record.tags_mut() = tags;
             }
         }
-        check_blocks(record)?;
+        check_record(record)?;
         self.shared
             .queue
             .push(record, patience, Instant::now)
@@ -619,20 +621,5 @@ fn bind(
     let bound = bound.unwrap_or_else(|| endpoint.clone());
     Ok((socket, bound))
 }
-
-/// A block has a length of 32 bits on the wire.
-fn check_blocks(record: &DataRecord<'_>) -> Result<(), CdtpError> {
-    for block in record.blocks() {
-        if block.len() > BLOCK_LIMIT {
-            return Err(CdtpError::BlockTooLarge {
-                bytes: block.len(),
-                limit: BLOCK_LIMIT,
-            });
-        }
-    }
-    Ok(())
-}
-
-const BLOCK_LIMIT: usize = u32::MAX as usize;
 
 const THREAD: &str = "acqbus-transmitter";

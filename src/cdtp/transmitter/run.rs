@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
 
+use crate::cdtp::fit::check_tags;
 use crate::cdtp::{
     CdtpError, DataRecord, DataTransmitter, RunCondition, RunMetadata, Tags, Timestamp,
 };
@@ -46,13 +47,17 @@ impl<T: Deref<Target = DataTransmitter>> Run<T> {
     /// Blocks up to the [`bor_timeout`](crate::cdtp::TransmitterOptions::bor_timeout) until a receiver is there.
     ///
     /// # Errors
-    /// [`CdtpError::RunId`]; [`CdtpError::AlreadySending`] while another run of the transmitter is under way; as
+    /// [`CdtpError::RunId`]; [`CdtpError::AlreadySending`] while another run of the transmitter is under way;
+    /// [`CdtpError::CxxTag`] and [`CdtpError::TooLarge`], for the metadata too, which go out at the end; as
     /// [`DataTransmitter::send_bor`].
     pub fn begin(transmitter: T, start: RunStart) -> Result<Self, CdtpError> {
         start.check()?;
         if transmitter.is_sending() {
             return Err(CdtpError::AlreadySending);
         }
+        // They go out at the end, when it is too late to refuse them.
+        let options = transmitter.options();
+        check_tags(&*options.cxx_tags.apply(&start.metadata)?)?;
         let metadata = RunMetadata::default()
             .version(start.version)
             .run_id(start.run_id)

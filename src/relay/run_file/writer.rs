@@ -33,7 +33,7 @@ use crate::time::since_1970;
 /// let options = RunFileOptions::default().run_id("night_7");
 /// let mut writer = RunFileWriter::create(folder.path(), &Bor::new(sender.clone()), &options)?;
 /// let mut bytes = Vec::new();
-/// write_record(&mut bytes, &DataRecord::new(1).with_block(b"pixels"), Encoding::Compact);
+/// write_record(&mut bytes, &DataRecord::new(1).with_block(b"pixels"), Encoding::Compact)?;
 /// writer.write_record(&RecordView::decode(&bytes)?, Arrival::InOrder)?;
 /// let written = writer.finish(&Eor::new(sender))?;
 /// assert!(written.path.ends_with("night_7@Camera.left.acqrun"));
@@ -109,7 +109,7 @@ impl RunFileWriter {
             &bor.configuration,
             Encoding::Compact,
         )?;
-        let about = about(run_id.as_deref(), bor.restarted);
+        let about = about(run_id.as_deref(), bor.restarted)?;
         let started = u64::try_from(since_1970().as_nanos()).unwrap_or(u64::MAX);
         let known = run_id.as_deref().map(|id| stem(id, sender.as_str()));
         let first = known
@@ -383,7 +383,7 @@ fn failed(place: &Place, (action, source): WriteError) -> RelayError {
 }
 
 /// Facts about the recording: a record whose tags hold them.
-fn about(run_id: Option<&str>, restarted: bool) -> Vec<u8> {
+fn about(run_id: Option<&str>, restarted: bool) -> Result<Vec<u8>, RelayError> {
     let mut tags = Tags::new().with("program", concat!("acqbus ", env!("CARGO_PKG_VERSION")));
     if let Some(run_id) = run_id {
         tags.insert("run_id", run_id);
@@ -396,8 +396,8 @@ fn about(run_id: Option<&str>, restarted: bool) -> Vec<u8> {
         &mut bytes,
         &DataRecord::new(0).with_tags(&tags),
         Encoding::Compact,
-    );
-    bytes
+    )?;
+    Ok(bytes)
 }
 
 fn check_size(path: &Path, what: &'static str, bytes: &[u8]) -> Result<(), RelayError> {
