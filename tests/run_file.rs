@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use acqbus::cdtp::{
     Arrival, Bor, CxxTags, DataReceiver, DataRecord, DataTransmitter, DecodeLimits, Encoding, Eor,
-    ReceiverOptions, RecordView, RunCondition, RunEvent, RunEvents, SenderName, Tags, Timestamp,
-    TransmitterOptions, Value, write_record,
+    ReceiverOptions, RecordView, Run, RunCondition, RunEvent, RunEvents, RunStart, SenderName,
+    Tags, Timestamp, TransmitterOptions, Value, write_record,
 };
 use acqbus::relay::{
     Conflict, Damage, Ending, Recorded, RelayError, ReplayControl, RunFileEntry, RunFileOptions,
@@ -828,6 +828,27 @@ fn replay_of_a_torn_file_ends_as_aborted() {
         "{}",
         again.display()
     );
+}
+
+#[test]
+fn replay_into_a_run_that_is_under_way_is_refused_and_the_run_goes_on() {
+    let (first, second) = (folder(), folder());
+    let path = run_of(first.path(), 5, &RunFileOptions::default());
+    let (transmitter, _receiver, events) = ends();
+    let sending = std::thread::spawn(move || {
+        let run = Run::begin(&transmitter, RunStart::new("live")).expect("a receiver");
+        let mut reader = RunFileReader::open(path).expect("a run file");
+        let error = run_file::replay(&mut reader, &transmitter, Speed::Maximal);
+        run.send_data_record(run.new_data_record()).expect("taken");
+        run.finish(RunCondition::GOOD).expect("sent");
+        error.expect_err("a run is open")
+    });
+    let (_, end) = record_one(events, second.path());
+    let error = sending.join().expect("no panic");
+    assert!(matches!(error, RelayError::RunUnderWay { .. }), "{error}");
+    let text = "is sending a run already, and a file is a run of its own";
+    assert!(error.to_string().ends_with(text), "{error}");
+    assert_eq!((end.counts.records, end.condition), (1, RunCondition::GOOD));
 }
 
 /// Counts the waits, and does not wait.

@@ -93,6 +93,12 @@ pub enum RelayError {
         /// Whose event came.
         found: String,
     },
+    /// The transmitter is in the middle of another run.
+    #[error("{sender} is sending a run already, and a file is a run of its own")]
+    RunUnderWay {
+        /// The name of the transmitter.
+        sender: String,
+    },
     /// Sending, or the bytes of a message.
     #[error(transparent)]
     Cdtp(#[from] CdtpError),

@@ -91,7 +91,8 @@ pub fn replay<S: Read + Seek>(
 /// [`cxx_tags`]: crate::cdtp::TransmitterOptions#structfield.cxx_tags
 ///
 /// # Errors
-/// [`RelayError::Incomplete`] when the begin of the run cannot be read; [`RelayError::Cdtp`] when it cannot be sent;
+/// [`RelayError::Incomplete`] when the begin of the run cannot be read; [`RelayError::RunUnderWay`] while the transmitter takes
+/// records of another run, which goes on; [`RelayError::Cdtp`] when it cannot be sent;
 /// [`RelayError::Io`] when the file cannot be read.
 pub fn replay_with<S: Read + Seek>(
     reader: &mut RunFileReader<S>,
@@ -106,6 +107,11 @@ pub fn replay_with<S: Read + Seek>(
             what: "begin of run",
         });
     };
+    if transmitter.is_sending() {
+        return Err(RelayError::RunUnderWay {
+            sender: transmitter.name().as_str().to_owned(),
+        });
+    }
     transmitter.send_bor(user_tags, configuration)?;
     reader.rewind();
     transmitter.start_sending()?;
