@@ -959,6 +959,57 @@ fn dropped_run_does_not_wait_for_a_receiver_that_is_gone() {
 }
 
 #[test]
+fn abandoned_run_waits_for_nobody_and_tells_a_receiver_that_is_there() {
+    let options = options()
+        .timeouts(None)
+        .payload_threshold_kib(0)
+        .data_timeout(Some(Duration::from_millis(300)));
+    let transmitter = Arc::new(bound(options));
+    let begin = || {
+        let socket = puller(&transmitter);
+        let run = Run::begin(Arc::clone(&transmitter), RunStart::new("run_1")).unwrap();
+        assert_eq!(recv(&socket).kind, MessageKind::Bor);
+        (run, socket)
+    };
+    let (run, socket) = begin();
+    drop(socket);
+    let mut sent = 0;
+    eventually("no data can be sent any more", || {
+        let fails = run.send_data_record(run.new_data_record()).is_err();
+        sent += u64::from(!fails);
+        fails
+    });
+    assert!(!in_time("the run is abandoned", move || run.abandon()));
+    let stats = transmitter.stats();
+    assert!(stats.records_lost > 0);
+    assert_eq!(stats.records_lost + stats.records_transmitted, sent);
+
+    let (run, socket) = begin();
+    assert!(in_time("the run is abandoned", move || run.abandon()));
+    let (_, metadata) = recv_eor(&socket);
+    let condition = RunCondition::TAINTED | RunCondition::ABORTED;
+    assert_eq!(metadata.condition, Some(condition));
+}
+
+#[test]
+fn close_now_leaves_what_a_silent_receiver_does_not_take() {
+    let (transmitter, socket) = sending(
+        options()
+            .linger(Duration::from_secs(600))
+            .payload_threshold_kib(0),
+    );
+    let block = vec![7; 1 << 20];
+    for _ in 0..200 {
+        send(&transmitter, &block);
+    }
+    in_time("it is closed", move || {
+        transmitter.close_now();
+        drop(transmitter);
+    });
+    drop(socket);
+}
+
+#[test]
 fn run_whose_data_cannot_be_sent_fails_early_and_ends_as_tainted_and_aborted() {
     let transmitter = deserted(
         options()

@@ -133,6 +133,16 @@ impl Socket {
         })
     }
 
+    /// Sets anew how long unsent messages are kept after the socket is closed; `None`: for ever.
+    ///
+    /// # Errors
+    /// [`ZsocketError::Other`] where libzmq refuses.
+    pub fn set_linger(&self, linger: Option<Duration>) -> Result<(), ZsocketError> {
+        self.raw
+            .set_linger(millis(linger))
+            .map_err(|errno| ZsocketError::from_errno("setting a socket option", errno))
+    }
+
     /// What the socket does with messages.
     #[must_use]
     pub fn kind(&self) -> SocketKind {

@@ -392,6 +392,18 @@ impl DataTransmitter {
     /// libzmq is lost.
     pub fn close(&self) {
         self.shared.close();
+        self.join();
+    }
+
+    /// As [`close`](Self::close), and does not linger: for a receiver that is gone, or takes nothing any more.
+    ///
+    /// What libzmq still holds is lost, an EOR message too.
+    pub fn close_now(&self) {
+        self.shared.close_now();
+        self.join();
+    }
+
+    fn join(&self) {
         if thread::current().id() == self.thread_id {
             return;
         }

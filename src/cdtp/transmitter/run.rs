@@ -127,6 +127,16 @@ impl<T: Deref<Target = DataTransmitter>> Run<T> {
         sent.and(ended)
     }
 
+    /// Ends the run as TAINTED and ABORTED without a wait: for a receiver that is gone, which would not take an end either.
+    ///
+    /// What waits is thrown away and counted as [lost](crate::cdtp::TransmitterStats::records_lost); the EOR message goes out if it
+    /// is taken at once. `false` if it was not.
+    pub fn abandon(mut self) -> bool {
+        self.transmitter.stop_sending_timeout(Duration::ZERO);
+        let condition = RunCondition::TAINTED | RunCondition::ABORTED;
+        self.end(condition, Some(Duration::ZERO)).is_ok()
+    }
+
     fn end(
         &mut self,
         condition: RunCondition,

@@ -24,6 +24,8 @@ pub(super) struct Shared {
     pub(super) receivers: Receivers,
     order: Mutex<Option<Order>>,
     closed: AtomicBool,
+    /// What libzmq holds is lost when the socket closes.
+    hurried: AtomicBool,
     failure: Mutex<Option<Failure>>,
 }
 
@@ -75,6 +77,7 @@ impl Shared {
             receivers: Receivers::default(),
             order: Mutex::default(),
             closed: AtomicBool::new(false),
+            hurried: AtomicBool::new(false),
             failure: Mutex::default(),
         }
     }
@@ -95,6 +98,12 @@ impl Shared {
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         self.queue.wake();
+    }
+
+    /// As [`close`](Self::close), and the socket does not linger.
+    pub(super) fn close_now(&self) {
+        self.hurried.store(true, Ordering::SeqCst);
+        self.close();
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -178,6 +187,11 @@ impl Sending {
         *shared.order.lock() = None;
         state.order = None;
         state.discard();
+        if shared.hurried.load(Ordering::SeqCst)
+            && let Err(error) = state.this.socket.set_linger(Some(Duration::ZERO))
+        {
+            log::debug!("the transmitter lingers all the same: {error}");
+        }
     }
 }
 
@@ -469,7 +483,8 @@ impl State {
         let Some(error) = shared.failure() else {
             return;
         };
-        log::error!("{error}");
+        // Whoever sends is told by the next call.
+        log::debug!("{error}");
         if let Some(callback) = &self.this.on_failure
             && catch_unwind(AssertUnwindSafe(|| callback(&error))).is_err()
         {
