@@ -245,9 +245,47 @@ fn ctrl_c_at_the_receiver_leaves_totals_and_a_readable_file() {
     ];
     let inspected = &program.run(&args).code(1).json()[0];
     assert_eq!(inspected["sha256"], lines[1]["sha256"]);
-    // Nobody takes the data any more.
+    // Nobody takes the data any more: that is told once, and the end of the run is not waited for.
     let done = sender.end().code(4);
     assert!(done.err.contains("--timeout"), "{}", done.err);
+    let times = done.err.matches("no receiver took").count();
+    assert_eq!(times, 1, "{}", done.err);
+    let totals = done.json().pop().unwrap();
+    assert_eq!(
+        (&totals["runs"], &totals["unfinished"]),
+        (&0.into(), &1.into())
+    );
+    assert!(totals["missed"].as_u64() > Some(0), "{totals}");
+    assert_eq!(totals["severalReceivers"], false);
+}
+
+#[test]
+fn run_that_several_receivers_shared_is_told() {
+    let program = Program::new();
+    let mut sender = Sending::start(&program, &["--rate", "1000", "--duration", "600"]);
+    let endpoint = Endpoint::tcp("127.0.0.1", sender.port).unwrap();
+    let context = Context::new().unwrap();
+    let receivers = [(); 2].map(|()| {
+        let options = SocketOptions::default().recv_timeout(Some(PATIENCE));
+        let receiver = context.socket(SocketKind::Pull, &options).unwrap();
+        receiver.connect(&endpoint).unwrap();
+        receiver
+    });
+    sender.running.line_with("\"bor\"");
+    for receiver in &receivers {
+        assert!(receiver.recv_message(1).unwrap().is_some());
+    }
+    sender.running.interrupt();
+    let done = sender.end().code(130);
+    assert!(
+        done.err.contains("several receivers shared the run"),
+        "{}",
+        done.err
+    );
+    let lines = done.json();
+    assert_eq!(lines[0]["condition"], "TAINTED|INTERRUPTED");
+    assert_eq!(lines[0]["severalReceivers"], true);
+    assert_eq!(lines[1]["severalReceivers"], true);
 }
 
 #[test]

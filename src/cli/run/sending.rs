@@ -8,9 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 use serde_json::Value;
 
-use crate::cdtp::{
-    CdtpError, DataTransmitter, Eor, Run, RunCondition, RunMetadata, RunStart, RunSummary, Tags,
-};
+use crate::cdtp::{DataTransmitter, Eor, Run, RunCondition, RunMetadata, RunStart, Tags};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::{self, Colour, Output, harmless, note};
 use crate::cli::run::digest::{Blocks, Digests};
@@ -76,7 +74,10 @@ pub(super) struct Sender {
     /// What had been sent when the run began that has not ended yet.
     before: Option<Moved>,
     moving: Moving,
+    /// Runs that have begun.
     runs: u64,
+    /// A run had several receivers, and each got a part of it.
+    was_shared: bool,
 }
 
 /// What was sent, for its digest.
@@ -121,6 +122,7 @@ impl Sender {
             before: None,
             moving: Moving::default(),
             runs: 0,
+            was_shared: false,
         })
     }
 
@@ -134,6 +136,9 @@ impl Sender {
             }
         }
         self.moving.mark();
+        if self.before.is_some() {
+            self.look_at_receivers();
+        }
         let (totals, failure) = match (self.totals(), outcome) {
             (Ok(totals), Ok(())) => (totals, None),
             (Ok(totals), Err(failure)) => (totals, Some(failure)),
@@ -160,16 +165,21 @@ impl Sender {
             // A run that failed: some records were handed over and not sent, so that there is no digest of those that were.
             Some(before) => {
                 let stats = self.job.transmitter.stats();
+                // Those of a file have numbers of their own, and draw none.
+                let taken = (self.sent.records - before.records).max(stats.records_drawn);
                 let sent = Moved {
                     records: before.records + stats.records_transmitted,
                     bytes: before.bytes + stats.bytes_transmitted,
-                    missed: 0,
+                    missed: taken.saturating_sub(stats.records_transmitted),
                 };
                 (sent, None)
             }
         };
+        let unfinished = u64::from(self.before.is_some());
         let mut totals = Totals::new(sent, self.moving.took(), sha256);
-        totals.runs = self.runs;
+        totals.runs = self.runs - unfinished;
+        totals.unfinished = Some(unfinished);
+        totals.several_receivers = Some(self.was_shared);
         Ok(Some(totals))
     }
 
@@ -214,10 +224,16 @@ impl Sender {
                 recv(self.halting.woken()) -> _ => break,
             };
             match batch {
-                Ok(Ok(batch)) => self.send_batch(&run, batch, &mut pace)?,
+                Ok(Ok(batch)) => {
+                    if let Err(failure) = self.send_batch(&run, batch, &mut pace) {
+                        if self.job.transmitter.check_error().is_err() {
+                            run.abandon();
+                        }
+                        return Err(failure);
+                    }
+                }
                 Ok(Err(failure)) => {
-                    let condition = RunCondition::TAINTED | RunCondition::ABORTED;
-                    self.end(run.finish(condition))?;
+                    self.end(run, RunCondition::TAINTED | RunCondition::ABORTED)?;
                     return Err(failure);
                 }
                 // The source has no more.
@@ -231,7 +247,7 @@ impl Sender {
             Some(Halted::User) => RunCondition::INTERRUPTED,
             Some(Halted::Time) | None => RunCondition::GOOD,
         };
-        self.end(run.finish(condition))
+        self.end(run, condition)
     }
 
     fn send_batch(
@@ -362,8 +378,18 @@ impl Sender {
         })
     }
 
-    fn end(&mut self, ended: Result<RunSummary, CdtpError>) -> Result<(), Failure> {
-        let summary = ended.map_err(explained)?;
+    /// Who takes no data for as long as is waited will take no end either, and is not waited for twice.
+    fn end(
+        &mut self,
+        run: Run<Arc<DataTransmitter>>,
+        condition: RunCondition,
+    ) -> Result<(), Failure> {
+        self.job.transmitter.stop_sending();
+        if let Err(error) = self.job.transmitter.check_error() {
+            run.abandon();
+            return Err(explained(error));
+        }
+        let summary = run.finish(condition).map_err(explained)?;
         let mut eor = Eor::new(self.job.transmitter.name().clone());
         eor.metadata = summary.metadata.to_tags();
         eor.condition = summary.condition;
@@ -376,14 +402,29 @@ impl Sender {
         self.before = None;
         self.moving.mark();
         let sha256 = self.digests.of_run(self.number())?;
+        let shared = self.look_at_receivers();
         let out = self.out;
         self.progress.aside(|| {
             if out.is_json() {
-                out.object(&show::eor(eor, false, sha256.as_deref()))
+                let mut object = show::eor(eor, false, sha256.as_deref());
+                object["severalReceivers"] = shared.into();
+                out.object(&object)
             } else {
                 out.line(&show::eor_line(eor, false, out))
             }
         })
+    }
+
+    /// Tells once a run when several receivers shared it; at its end, when that is known.
+    fn look_at_receivers(&mut self) -> bool {
+        let shared = self.job.transmitter.had_several_receivers();
+        if shared {
+            self.was_shared = true;
+            self.progress.aside(|| {
+                note("acqbus: warning: several receivers shared the run: each has a part of it");
+            });
+        }
+        shared
     }
 
     /// The present run among those to be hashed.

@@ -17,7 +17,14 @@ pub(super) struct Totals {
     pub(super) runs: u64,
     records: u64,
     bytes: u64,
+    /// Records that did not come, or could not be sent.
     missed: u64,
+    /// Runs that were begun and could not be ended; of a sender only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unfinished: Option<u64>,
+    /// Whether several receivers shared a run, each with a part of it; of a sender only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) several_receivers: Option<bool>,
     /// Records that came out of order.
     pub(super) late: u64,
     /// Records that came twice.
@@ -38,6 +45,8 @@ impl Totals {
             records: moved.records,
             bytes: moved.bytes,
             missed: moved.missed,
+            unfinished: None,
+            several_receivers: None,
             late: 0,
             duplicates: 0,
             faults: 0,
@@ -64,6 +73,9 @@ impl Totals {
             self.missed,
             self.seconds
         );
+        if let Some(unfinished @ 1..) = self.unfinished {
+            text.push_str(&format!(", {} without an end", counted(unfinished, "run")));
+        }
         for (count, what) in [
             (self.late, "late"),
             (self.duplicates, "doubled"),
@@ -148,5 +160,13 @@ mod tests {
             totals().text(),
             "-- 1 run, 3 records, 2.0 kB, 1 missed in 0.5 s, 4.0 kB/s\n-- sha256 ab"
         );
+    }
+
+    #[test]
+    fn run_that_could_not_be_ended_is_told() {
+        let mut totals = totals();
+        (totals.runs, totals.unfinished) = (0, Some(1));
+        let text = "-- 0 runs, 3 records, 2.0 kB, 1 missed in 0.5 s, 1 run without an end, ";
+        assert!(totals.text().starts_with(text), "{}", totals.text());
     }
 }
