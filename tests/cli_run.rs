@@ -427,6 +427,27 @@ fn run_whose_sender_is_silent_is_told() {
 }
 
 #[test]
+fn silence_longer_than_idle_gives_4_within_a_run_and_before_one() {
+    let program = Program::new();
+    let transmitter = transmitter();
+    let address = format!("127.0.0.1:{}", transmitter.port());
+    let receive = ["run", "receive", "--json", "--connect", &address];
+    let args = [&receive[..], &["--idle", "0.4"]].concat();
+    let done = program.run(&args).code(4);
+    assert!(done.err.contains("no run from"), "{}", done.err);
+    assert!(done.err.contains("within 0.4 s"), "{}", done.err);
+    let mut receiver = Running::start(program.command(&args));
+    transmitter.send_bor(&Tags::new(), &Tags::new()).unwrap();
+    receiver.line_with("\"bor\"");
+    let done = receiver.end().code(4);
+    let text = "nothing came in 1 open run within 0.4 s";
+    assert_eq!(done.err.matches(text).count(), 1, "{}", done.err);
+    let lines = done.json();
+    assert_eq!(lines[0]["condition"], "ABORTED");
+    assert_eq!(lines[1]["runs"], 1);
+}
+
+#[test]
 fn sender_that_starts_anew_is_received_to_its_end() {
     let program = Program::new();
     let transmitter = transmitter();

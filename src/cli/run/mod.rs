@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `send`, `sending` | a run from a file, standard input or a generator, over CDTP: the verb, and its thread |
 //! | `source`, `generate`, `pace`, `halt` | where its blocks come from, when each is due, how it ends early |
-//! | `receive`, `take` | runs from any number of senders, into files or counted: the verb, and its thread |
+//! | `receive`, `take`, `idle` | runs from any number of senders, into files or counted: the verb, its thread, and its patience |
 //! | `inspect` | what a run file holds |
 //! | `progress`, `totals`, `digest` | what is told while data move, and behind them |
 //! | `show`, `values` | begins and ends of runs, and tags, as JSON and as words |
@@ -12,6 +12,7 @@
 mod digest;
 mod generate;
 mod halt;
+mod idle;
 mod inspect;
 mod pace;
 mod progress;

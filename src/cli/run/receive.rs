@@ -14,6 +14,7 @@ use crate::cli::args;
 use crate::cli::discovery::Discovery;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::{Output, note};
+use crate::cli::run::idle::Idle;
 use crate::cli::run::take::{Taken, Taking};
 use crate::cli::run::totals::counted;
 use crate::cli::signal::Stop;
@@ -58,6 +59,10 @@ pub(crate) struct Receive {
     /// End after this many seconds
     #[arg(long, value_name = "S", value_parser = args::some_seconds, allow_negative_numbers = true)]
     duration: Option<Duration>,
+    /// End with exit code 4 when nothing has come for this many seconds, in an open run or while one
+    /// is awaited [default: no limit]
+    #[arg(long, value_name = "S", value_parser = args::some_seconds, allow_negative_numbers = true)]
+    idle: Option<Duration>,
     /// Seconds to wait for the first run [default: no limit], and at the end for those still open [default: 2]
     #[arg(long, value_name = "S", value_parser = args::some_seconds, allow_negative_numbers = true)]
     timeout: Option<Duration>,
@@ -132,13 +137,19 @@ impl Receive {
 
     fn options(&self) -> ReceiverOptions {
         let options = ReceiverOptions::default()
-            .eor_timeout(self.timeout.unwrap_or(LAST_WAIT))
+            .eor_timeout(self.last_wait())
             .drain_timeout(Some(LAST_WAIT));
         if self.name.is_empty() {
             options
         } else {
             options.senders(&self.name)
         }
+    }
+
+    /// How long the ends of open runs are waited for: no longer than anything is.
+    fn last_wait(&self) -> Duration {
+        let wait = self.timeout.unwrap_or(LAST_WAIT);
+        self.idle.map_or(wait, |idle| idle.min(wait))
     }
 
     fn recorder(&self) -> Result<Option<RunRecorder>, Failure> {
@@ -198,10 +209,13 @@ impl Receive {
         let course = taking.course();
         let mut still = never();
         let (mut records, mut is_still) = (0, false);
+        let mut idle = Idle::new(self.idle, Instant::now());
+        let mut look = idle.next_look();
         loop {
             select! {
                 recv(taking.changes()) -> change => {
                     (first, silence) = (never(), never());
+                    idle.came(Instant::now());
                     still = if course.open() > 0 { after(STILL) } else { never() };
                     (records, is_still) = (taking.records(), false);
                     // The events end before their time when the receiver has failed.
@@ -221,6 +235,16 @@ impl Receive {
                 recv(stop.asked()) -> exit => return Ok(Ended::Asked(exit.unwrap_or(Exit::Interrupted))),
                 recv(end) -> _ => return Ok(Ended::Time),
                 recv(first) -> _ => return Ok(Ended::NoRun),
+                recv(look) -> _ => {
+                    let is_awaited = course.open() > 0 || course.begun() == 0 || self.wanted().is_some();
+                    if !is_awaited {
+                        idle.came(Instant::now());
+                    }
+                    if idle.is_over(taking.records(), Instant::now()) {
+                        return Ok(Ended::Idle { open: course.open() });
+                    }
+                    look = idle.next_look();
+                }
                 recv(still) -> _ => {
                     let now = taking.records();
                     still = after(STILL);
@@ -282,7 +306,7 @@ impl Receive {
     /// Lets open runs end, for as long as they may.
     fn stop(&self, receiver: &DataReceiver, open: u64) -> Result<(), Failure> {
         if open > 0 {
-            let seconds = self.timeout.unwrap_or(LAST_WAIT).as_secs_f64();
+            let seconds = self.last_wait().as_secs_f64();
             let runs = counted(open, "open run");
             note(&format!(
                 "acqbus: {runs}: waiting up to {seconds} s for an end"
@@ -298,6 +322,8 @@ impl Receive {
 
     fn exit(&self, ended: Ended, taken: &Taken) -> Result<Exit, Failure> {
         let runs = taken.totals.runs;
+        let idle = self.idle.unwrap_or_default().as_secs_f64();
+        let within = format!(" within {idle} s");
         match ended {
             Ended::Asked(exit) => return Ok(exit),
             Ended::NoRun => {
@@ -306,6 +332,21 @@ impl Receive {
                     format!("no run from {} in time", self.place()),
                 )
                 .with_hint(self.hint()));
+            }
+            Ended::Idle { open: 0 } if runs == 0 => {
+                return Err(Failure::new(
+                    Exit::TimedOut,
+                    format!("no run from {}{within}", self.place()),
+                )
+                .with_hint(self.hint()));
+            }
+            Ended::Idle { open } => {
+                let what = match open {
+                    0 => format!("no further run after {}", counted(runs, "run")),
+                    _ => format!("nothing came in {}", counted(open, "open run")),
+                };
+                return Err(Failure::new(Exit::TimedOut, format!("{what}{within}"))
+                    .with_hint("the sender: it may be gone, or be slower than --idle allows"));
             }
             Ended::Time if self.count.is_some_and(|count| runs < count) => {
                 let wanted = self.count.unwrap_or_default();
@@ -375,6 +416,10 @@ enum Ended {
     Count,
     Time,
     NoRun,
+    /// Nothing has come for too long, in so many open runs.
+    Idle {
+        open: u64,
+    },
     Asked(Exit),
     Failed,
 }
@@ -384,6 +429,7 @@ Examples:
   acqbus run receive
   acqbus run receive --connect 127.0.0.1:40123 --output runs
   acqbus run receive --group edda --interface all --name Camera.Top --name Digitizer.One --count 0
+  acqbus run receive --idle 30 --output runs
   acqbus run receive --json | tail -1 | jq -r .sha256
 
 Without --connect, all senders of the group are received that CHIRP announces. A sender that has a
@@ -397,7 +443,8 @@ others, and last the totals. The SHA-256 there is of all blocks in the order in 
 with several senders at once that order changes, and the one of each eor does not.
 
 The exit code is 1 when a run is INCOMPLETE, ABORTED or not in its file, 6 when a message could not
-be used, 4 when no run has begun in time, and 130 on Ctrl-C; the totals are printed all the same.";
+be used, 4 when no run has begun in time or nothing came for --idle seconds, and 130 on Ctrl-C; the
+totals are printed all the same.";
 
 /// After this long without a run the user is told.
 const SILENCE: Duration = Duration::from_secs(2);

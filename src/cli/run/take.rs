@@ -37,6 +37,11 @@ impl Course {
         self.begun.load(Ordering::Acquire).saturating_sub(ended)
     }
 
+    /// Runs that have begun.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Acquire)
+    }
+
     /// Runs that their senders have ended: a sender that starts anew within its run is still to end one.
     pub(super) fn finished(&self) -> u64 {
         self.finished.load(Ordering::Acquire)
