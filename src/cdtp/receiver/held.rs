@@ -40,7 +40,13 @@ impl Record {
     /// The record as it is in its message.
     #[must_use]
     pub fn view(&self) -> RecordView<'_> {
-        RecordView::checked_before(&self.held.frame[self.start..self.end])
+        RecordView::checked_before(self.as_bytes())
+    }
+
+    /// The record as it came; the same as [`RecordView::as_bytes`], without reading it again.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.held.frame[self.start..self.end]
     }
 
     /// Its number; the first of a run is 1.

@@ -1,8 +1,8 @@
 //! A run file while it grows, as bytes: entries, marks, totals, index, trailer.
 
 use crate::relay::run_file::format::{
-    ENTRY_BYTES, EntryHead, EntryKind, HEADER_BYTES, Header, Mark, TRAILER_BYTES, Totals, Trailer,
-    encode_index, encode_lost,
+    ENTRY_BYTES, EntryHead, EntryKind, HEADER_BYTES, Header, Mark, Seal, TRAILER_BYTES, Totals,
+    Trailer, encode_index, encode_lost,
 };
 use crate::relay::run_file::segments::Segments;
 
@@ -11,7 +11,7 @@ pub(super) trait Append {
     type Error;
 
     /// Adds the bytes of two parts.
-    fn append(&mut self, head: &[u8], body: &[u8]) -> Result<(), Self::Error>;
+    fn append<const N: usize>(&mut self, head: &[u8; N], body: &[u8]) -> Result<(), Self::Error>;
 }
 
 /// Puts the entries of one file one after another. After an error of `A` nothing may be added.
@@ -25,6 +25,7 @@ pub(super) struct Entries<A> {
     mark_interval: u64,
     totals: Totals,
     segments: Segments,
+    seal: Seal,
 }
 
 /// How a record arrived, as the file has it.
@@ -55,6 +56,7 @@ impl<A: Append> Entries<A> {
             mark_interval: mark_interval.max(HEADER_BYTES as u64),
             totals: Totals::default(),
             segments: Segments::new(0),
+            seal: Seal::new(),
         };
         entries.out.append(&header.encode(), &[])?;
         entries.put(EntryKind::Bor, 0, 0, bor)?;
@@ -171,7 +173,7 @@ impl<A: Append> Entries<A> {
     #[inline]
     fn put(&mut self, kind: EntryKind, flags: u8, time: u64, body: &[u8]) -> Result<(), A::Error> {
         let mut head = EntryHead::encode(kind, flags, time, body.len() as u32);
-        EntryHead::seal(&mut head, body);
+        self.seal.put(&mut head, body);
         self.out.append(&head, body)?;
         self.offset += (ENTRY_BYTES + body.len()) as u64;
         Ok(())

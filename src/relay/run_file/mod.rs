@@ -7,6 +7,7 @@
 //! | [`mod@format`] | the bytes of header, entries, index and trailer |
 //! | `entries`, `segments` | a file while it grows: marks, totals, the sparse index in bounded memory |
 //! | `output` | large aligned writes by a thread of their own |
+//! | `write_back` | bytes that go on to the disk while more are written |
 //! | `name` | names of files from names of the wire; what happens when they are taken |
 //! | `writer`, `recorder` | one run to its file; the runs of many senders to theirs |
 //! | `scan`, `reader` | a file entry by entry, past damage, to wherever it ends |
@@ -26,6 +27,7 @@ mod replay;
 mod scan;
 mod segments;
 mod summary;
+mod write_back;
 mod writer;
 
 pub use ending::{Damage, DamageKind, Ending, Tail, TailKind};

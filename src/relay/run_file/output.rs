@@ -109,7 +109,11 @@ impl Output {
     /// # Errors
     /// The first failure of the disk, again and again; the bytes are gone then.
     #[inline]
-    pub(super) fn append(&self, head: &[u8], body: &[u8]) -> Result<(), (&'static str, io::Error)> {
+    pub(super) fn append<const N: usize>(
+        &self,
+        head: &[u8; N],
+        body: &[u8],
+    ) -> Result<(), (&'static str, io::Error)> {
         let mut state = self.shared.state.lock();
         if let Some(failure) = &state.failure {
             return Err(failure.error());
@@ -377,7 +381,11 @@ mod tests {
         while !rest.is_empty() {
             let (now, later) = rest.split_at(len.min(rest.len()));
             let (head, body) = now.split_at(now.len().min(16));
-            output.append(head, body).expect("room");
+            match head.try_into() {
+                Ok(head) => output.append::<16>(head, body),
+                Err(_) => output.append(&[], now),
+            }
+            .expect("room");
             rest = later;
             len = len * 3 % 3_000_017;
         }

@@ -365,12 +365,16 @@ mod tests {
 
     use super::*;
     use crate::relay::run_file::entries::{Append, ArrivalFlag, Entries};
-    use crate::relay::run_file::format::VERSION;
+    use crate::relay::run_file::format::{Seal, VERSION};
 
     impl Append for Vec<u8> {
         type Error = Infallible;
 
-        fn append(&mut self, head: &[u8], body: &[u8]) -> Result<(), Infallible> {
+        fn append<const N: usize>(
+            &mut self,
+            head: &[u8; N],
+            body: &[u8],
+        ) -> Result<(), Infallible> {
             self.extend_from_slice(head);
             self.extend_from_slice(body);
             Ok(())
@@ -570,7 +574,7 @@ mod tests {
         }
         .encode();
         let mut head = EntryHead::encode(EntryKind::Mark, 0, 0, MARK_BYTES as u32);
-        EntryHead::seal(&mut head, &mark);
+        Seal::new().put(&mut head, &mark);
         let bytes = file(&[&head[..], &mark].concat());
         let mut bad = bytes.clone();
         bad[HEADER_BYTES + 70] ^= 1;

@@ -14,6 +14,7 @@ use crate::relay::run_file::format::{Header, Totals, VERSION};
 use crate::relay::run_file::name::{Place, stem, stem_by_time};
 use crate::relay::run_file::options::RunFileOptions;
 use crate::relay::run_file::output::Output;
+use crate::relay::run_file::write_back::WriteBack;
 use crate::time::since_1970;
 
 /// Writes one run of one sender to a file of its own.
@@ -126,8 +127,13 @@ impl RunFileWriter {
             started,
             id,
         };
-        let output = Output::start(file, options.chunks, options.flush_interval)
-            .map_err(RelayError::io("start a thread to write", place.part()))?;
+        let (chunks, interval) = (options.chunks, options.flush_interval);
+        let output = if options.fsync_at_eor {
+            Output::start(WriteBack::new(file), chunks, interval)
+        } else {
+            Output::start(file, chunks, interval)
+        };
+        let output = output.map_err(RelayError::io("start a thread to write", place.part()))?;
         let entries = Entries::begin(output, &header, &message, &about, options.mark_interval)
             .map_err(|error| failed(&place, error))?;
         Ok(Self {
@@ -150,9 +156,10 @@ impl RunFileWriter {
         match event {
             RunEvent::Record(record) => {
                 self.check_sender(record.sender())?;
-                let view = record.view();
-                let time = self.arrival_time(view.as_bytes());
-                self.put(&view, record.arrival(), time)
+                let bytes = record.as_bytes();
+                let time = self.arrival_time(bytes);
+                let (sequence, payload) = (record.sequence(), record.payload_bytes());
+                self.put(bytes, sequence, payload, record.arrival(), time)
             }
             RunEvent::Lost(lost) => {
                 self.check_sender(lost.sender.as_str())?;
@@ -183,7 +190,7 @@ impl RunFileWriter {
         arrival: Arrival,
     ) -> Result<(), RelayError> {
         let time = self.now();
-        self.put(record, arrival, time)
+        self.put_view(record, arrival, time)
     }
 
     /// As [`write_record`](Self::write_record), for a record that came at this time: many that came together need one look at
@@ -199,7 +206,7 @@ impl RunFileWriter {
         time: Instant,
     ) -> Result<(), RelayError> {
         let time = time.saturating_duration_since(self.start).as_micros() as u64;
-        self.put(record, arrival, time)
+        self.put_view(record, arrival, time)
     }
 
     /// Adds the end of the run, and gives the file its final name. Blocks until everything is written.
@@ -302,20 +309,31 @@ impl RunFileWriter {
     }
 
     #[inline]
-    fn put(
+    fn put_view(
         &mut self,
         record: &RecordView<'_>,
         arrival: Arrival,
         time: u64,
     ) -> Result<(), RelayError> {
-        let bytes = record.as_bytes();
+        let (sequence, payload) = (record.sequence(), record.payload_bytes());
+        self.put(record.as_bytes(), sequence, payload, arrival, time)
+    }
+
+    #[inline]
+    fn put(
+        &mut self,
+        bytes: &[u8],
+        sequence: u64,
+        payload: u64,
+        arrival: Arrival,
+        time: u64,
+    ) -> Result<(), RelayError> {
         check_size(self.place.part(), "record", bytes)?;
         let arrival = match arrival {
             Arrival::Late => ArrivalFlag::Late,
             Arrival::Duplicate => ArrivalFlag::Duplicate,
             _ => ArrivalFlag::InOrder,
         };
-        let (sequence, payload) = (record.sequence(), record.payload_bytes());
         self.told(|entries| entries.record(bytes, sequence, payload, arrival, time))
     }
 
@@ -372,7 +390,7 @@ impl Append for Output {
     type Error = WriteError;
 
     #[inline]
-    fn append(&mut self, head: &[u8], body: &[u8]) -> Result<(), WriteError> {
+    fn append<const N: usize>(&mut self, head: &[u8; N], body: &[u8]) -> Result<(), WriteError> {
         Self::append(self, head, body)
     }
 }
