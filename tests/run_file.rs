@@ -728,6 +728,83 @@ fn record_one(mut events: RunEvents, folder: &Path) -> (PathBuf, Eor) {
     panic!("no end of run");
 }
 
+/// What a receiver tells of one run with this many records, two of which get lost.
+fn events_of_a_run(records: usize) -> Vec<RunEvent> {
+    let (transmitter, _receiver, mut events) = ends();
+    let sending = std::thread::spawn(move || {
+        let run = Run::begin(&transmitter, RunStart::new("r")).expect("a run");
+        for index in 0..records {
+            if index == records / 3 {
+                // Numbers that nobody sends.
+                drop((run.new_data_record(), run.new_data_record()));
+            }
+            let record = run
+                .new_data_record()
+                .with_block(block_of(index as u64).repeat(8));
+            run.send_data_record(record).expect("room");
+        }
+        run.finish(RunCondition::GOOD).expect("a receiver");
+    });
+    let deadline = Instant::now() + DEADLINE;
+    let mut told = Vec::new();
+    while !matches!(told.last(), Some(RunEvent::Eor(_))) {
+        told.push(events.recv_deadline(deadline).expect("an event"));
+    }
+    sending.join().expect("no panic");
+    told
+}
+
+#[test]
+fn events_written_together_are_in_the_file_as_one_by_one() {
+    let folder = folder();
+    let events = events_of_a_run(30_000);
+    let [RunEvent::Bor(begin), .., RunEvent::Eor(end)] = &events[..] else {
+        panic!("no begin or no end");
+    };
+    let write = |parts: usize, fsync: bool| {
+        let options = RunFileOptions::default().fsync_at_eor(fsync);
+        let mut writer = RunFileWriter::create(folder.path(), begin, &options).expect("a file");
+        if parts == 0 {
+            for event in &events {
+                writer.write(event).expect("room");
+            }
+        }
+        for part in events.chunks(events.len() / parts.max(1) + 1) {
+            if parts > 0 {
+                writer.write_all(part).expect("room");
+            }
+        }
+        assert_eq!(writer.records(), 30_000);
+        let run = writer.finish(end).expect("finished");
+        let totals = run_file::check(&run.path).expect("a file").totals;
+        assert_eq!((totals.records, totals.missed), (30_000, 2));
+        (run.file_bytes, content(&run.path))
+    };
+    let one_by_one = write(0, false);
+    assert!(one_by_one.0 > 2 << 20, "{} bytes", one_by_one.0);
+    for (parts, fsync) in [(1, false), (1, true), (7, true), (1000, false)] {
+        assert!(write(parts, fsync) == one_by_one, "{parts} parts");
+    }
+}
+
+#[test]
+fn events_of_another_sender_are_refused_together_too() {
+    let folder = folder();
+    let events = events_of_a_run(3);
+    let mut writer = RunFileWriter::create(
+        folder.path(),
+        &bor("Camera.right"),
+        &RunFileOptions::default(),
+    )
+    .expect("a file");
+    let error = writer.write_all(&events).expect_err("another sender");
+    assert!(matches!(error, RelayError::WrongSender { .. }), "{error}");
+    assert_eq!(writer.records(), 0);
+    put_many(&mut writer, 5);
+    assert_eq!(writer.records(), 5);
+    writer.close().expect("room");
+}
+
 /// Every entry but marks, without times.
 fn content(path: &Path) -> Vec<(Vec<u8>, Arrival)> {
     let mut reader = RunFileReader::open(path).expect("a run file");

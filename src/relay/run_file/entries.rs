@@ -1,8 +1,8 @@
 //! A run file while it grows, as bytes: entries, marks, totals, index, trailer.
 
 use crate::relay::run_file::format::{
-    ENTRY_BYTES, EntryHead, EntryKind, HEADER_BYTES, Header, Mark, Seal, TRAILER_BYTES, Totals,
-    Trailer, encode_index, encode_lost,
+    ENTRY_BYTES, EntryKind, HEADER_BYTES, Header, Mark, Seal, TRAILER_BYTES, Totals, Trailer,
+    encode_index, encode_lost,
 };
 use crate::relay::run_file::segments::Segments;
 
@@ -14,10 +14,9 @@ pub(super) trait Append {
     fn append<const N: usize>(&mut self, head: &[u8; N], body: &[u8]) -> Result<(), Self::Error>;
 }
 
-/// Puts the entries of one file one after another. After an error of `A` nothing may be added.
+/// Puts the entries of one file one after another, all of them into the same `out`. After an error of that nothing may be added.
 #[derive(Debug)]
-pub(super) struct Entries<A> {
-    out: A,
+pub(super) struct Entries {
     id: [u8; 16],
     /// Size of the file so far.
     offset: u64,
@@ -39,44 +38,44 @@ pub(super) enum ArrivalFlag {
 /// The flag of an EOR that the receiver made because none came.
 pub(super) const SUBSTITUTE: u8 = 1;
 
-impl<A: Append> Entries<A> {
+impl Entries {
     /// Writes the header, the BOR and the facts about the recording.
-    pub(super) fn begin(
-        out: A,
+    pub(super) fn begin<A: Append>(
+        out: &mut A,
         header: &Header,
         bor: &[u8],
         about: &[u8],
         mark_interval: u64,
     ) -> Result<Self, A::Error> {
         let mut entries = Self {
-            out,
             id: header.id,
             offset: HEADER_BYTES as u64,
             last_mark: HEADER_BYTES as u64,
             mark_interval: mark_interval.max(HEADER_BYTES as u64),
             totals: Totals::default(),
             segments: Segments::new(0),
-            seal: Seal::new(),
+            seal: Seal::default(),
         };
-        entries.out.append(&header.encode(), &[])?;
-        entries.put(EntryKind::Bor, 0, 0, bor)?;
-        entries.put(EntryKind::About, 0, 0, about)?;
+        out.append(&header.encode(), &[])?;
+        entries.put(out, EntryKind::Bor, 0, 0, bor)?;
+        entries.put(out, EntryKind::About, 0, 0, about)?;
         entries.segments = Segments::new(entries.offset);
         Ok(entries)
     }
 
     /// Adds a record: the bytes of the wire, its number and the bytes of its blocks.
     #[inline]
-    pub(super) fn record(
+    pub(super) fn record<A: Append>(
         &mut self,
+        out: &mut A,
         bytes: &[u8],
         sequence: u64,
         payload_bytes: u64,
         arrival: ArrivalFlag,
         time: u64,
     ) -> Result<(), A::Error> {
-        self.mark_if_due(time)?;
-        self.put(EntryKind::Record, arrival as u8, time, bytes)?;
+        self.mark_if_due(out, time)?;
+        self.put(out, EntryKind::Record, arrival as u8, time, bytes)?;
         let totals = &mut self.totals;
         if totals.records == 0 {
             (totals.first, totals.last) = (sequence, sequence);
@@ -95,48 +94,56 @@ impl<A: Append> Entries<A> {
     }
 
     /// Adds a gap: the first missing number, and how many.
-    pub(super) fn lost(&mut self, first: u64, count: u64, time: u64) -> Result<(), A::Error> {
-        self.mark_if_due(time)?;
+    pub(super) fn lost<A: Append>(
+        &mut self,
+        out: &mut A,
+        first: u64,
+        count: u64,
+        time: u64,
+    ) -> Result<(), A::Error> {
+        self.mark_if_due(out, time)?;
         self.totals.lost += 1;
         self.totals.missed = self.totals.missed.saturating_add(count);
-        self.put(EntryKind::Lost, 0, time, &encode_lost(first, count))
+        self.put(out, EntryKind::Lost, 0, time, &encode_lost(first, count))
     }
 
     /// Adds something that went wrong.
-    pub(super) fn fault(&mut self, text: &str, time: u64) -> Result<(), A::Error> {
-        self.mark_if_due(time)?;
+    pub(super) fn fault<A: Append>(
+        &mut self,
+        out: &mut A,
+        text: &str,
+        time: u64,
+    ) -> Result<(), A::Error> {
+        self.mark_if_due(out, time)?;
         self.totals.faults += 1;
         let text = &text[..text.floor_char_boundary(MAX_FAULT_TEXT)];
-        self.put(EntryKind::Fault, 0, time, text.as_bytes())
+        self.put(out, EntryKind::Fault, 0, time, text.as_bytes())
     }
 
     /// Adds the end of the run, index and trailer; gives the size of the file too. `missed` is the receiver's final count.
-    pub(super) fn end(
+    pub(super) fn end<A: Append>(
         mut self,
+        out: &mut A,
         eor: &[u8],
         flags: u8,
         missed: u64,
         time: u64,
-    ) -> Result<(A, Totals, u64), A::Error> {
+    ) -> Result<(Totals, u64), A::Error> {
         self.totals.missed = missed;
         // So that damage in the last stretch does not hide the end.
-        self.mark(time)?;
+        self.mark(out, time)?;
         self.totals.eor = self.offset;
-        self.put(EntryKind::Eor, flags, time, eor)?;
+        self.put(out, EntryKind::Eor, flags, time, eor)?;
         let index = self.offset;
         let segments = std::mem::replace(&mut self.segments, Segments::new(0));
         let body = encode_index(&self.totals, &segments.finish());
-        self.put(EntryKind::Index, 0, time, &body)?;
+        self.put(out, EntryKind::Index, 0, time, &body)?;
         let trailer = Trailer {
             index,
             file_len: self.offset + TRAILER_BYTES as u64,
         };
-        self.out.append(&trailer.encode(), &[])?;
-        Ok((self.out, self.totals, trailer.file_len))
-    }
-
-    pub(super) fn into_out(self) -> A {
-        self.out
+        out.append(&trailer.encode(), &[])?;
+        Ok((self.totals, trailer.file_len))
     }
 
     /// What is in the file so far.
@@ -150,14 +157,14 @@ impl<A: Append> Entries<A> {
     }
 
     #[inline]
-    fn mark_if_due(&mut self, time: u64) -> Result<(), A::Error> {
+    fn mark_if_due<A: Append>(&mut self, out: &mut A, time: u64) -> Result<(), A::Error> {
         if self.offset - self.last_mark < self.mark_interval {
             return Ok(());
         }
-        self.mark(time)
+        self.mark(out, time)
     }
 
-    fn mark(&mut self, time: u64) -> Result<(), A::Error> {
+    fn mark<A: Append>(&mut self, out: &mut A, time: u64) -> Result<(), A::Error> {
         let mark = Mark {
             id: self.id,
             offset: self.offset,
@@ -166,15 +173,21 @@ impl<A: Append> Entries<A> {
         };
         self.last_mark = self.offset;
         self.segments.mark(self.offset, self.totals.records);
-        self.put(EntryKind::Mark, 0, time, &mark.encode())
+        self.put(out, EntryKind::Mark, 0, time, &mark.encode())
     }
 
     /// The callers check that a body is within `u32`.
     #[inline]
-    fn put(&mut self, kind: EntryKind, flags: u8, time: u64, body: &[u8]) -> Result<(), A::Error> {
-        let mut head = EntryHead::encode(kind, flags, time, body.len() as u32);
-        self.seal.put(&mut head, body);
-        self.out.append(&head, body)?;
+    fn put<A: Append>(
+        &mut self,
+        out: &mut A,
+        kind: EntryKind,
+        flags: u8,
+        time: u64,
+        body: &[u8],
+    ) -> Result<(), A::Error> {
+        let head = self.seal.head(kind, flags, time, body);
+        out.append(&head, body)?;
         self.offset += (ENTRY_BYTES + body.len()) as u64;
         Ok(())
     }

@@ -160,13 +160,12 @@ pub(super) struct EntryHead {
 pub(super) const MAX_TIME: u64 = (1 << 48) - 1;
 
 impl EntryHead {
-    /// The head without its checksum; [`Seal::put`] puts it in.
+    /// The head without its checksum; [`Seal::head`] has it.
     #[inline]
     pub(super) fn encode(kind: EntryKind, flags: u8, time: u64, len: u32) -> [u8; ENTRY_BYTES] {
         let mut bytes = [0; ENTRY_BYTES];
-        let last = time.min(MAX_TIME) << 16 | u64::from(flags) << 8 | u64::from(kind.code());
         bytes[4..8].copy_from_slice(&len.to_le_bytes());
-        bytes[8..].copy_from_slice(&last.to_le_bytes());
+        bytes[8..].copy_from_slice(&last_word(kind, flags, time).to_le_bytes());
         bytes
     }
 
@@ -194,36 +193,44 @@ impl EntryHead {
     }
 }
 
-/// Puts checksums into the heads of entries.
+/// Makes the heads of entries, with their checksums.
 ///
 /// Records of one size that came in one message have the same head, so the part of the checksum that is the head's is kept.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Seal {
-    /// The last head, without its checksum.
-    head: [u8; ENTRY_BYTES - 4],
-    /// The checksum of that.
-    crc: u32,
+    /// Size and last word of the last head.
+    head: (u32, u64),
+    /// The checksum of that; `None` before the first one.
+    crc: Option<u32>,
 }
 
 impl Seal {
-    pub(super) fn new() -> Self {
-        let head = [0; ENTRY_BYTES - 4];
-        Self {
-            head,
-            crc: crc32c(&head),
-        }
-    }
-
-    /// Puts in the checksum over a head and its body.
+    /// The head of an entry with this body, which has at most 4 GiB.
     #[inline]
-    pub(super) fn put(&mut self, head: &mut [u8; ENTRY_BYTES], body: &[u8]) {
-        let (crc, rest) = head.split_at_mut(4);
-        if *rest != self.head {
-            self.head.copy_from_slice(rest);
-            self.crc = crc32c(rest);
-        }
-        crc.copy_from_slice(&crc32c_append(self.crc, body).to_le_bytes());
+    pub(super) fn head(
+        &mut self,
+        kind: EntryKind,
+        flags: u8,
+        time: u64,
+        body: &[u8],
+    ) -> [u8; ENTRY_BYTES] {
+        let len = body.len() as u32;
+        let mut bytes = EntryHead::encode(kind, flags, time, len);
+        // As numbers: to read bytes back that were just written in other pieces would stall each record.
+        let head = (len, last_word(kind, flags, time));
+        let crc = match self.crc {
+            Some(crc) if self.head == head => crc,
+            _ => crc32c(&bytes[4..]),
+        };
+        (self.head, self.crc) = (head, Some(crc));
+        bytes[..4].copy_from_slice(&crc32c_append(crc, body).to_le_bytes());
+        bytes
     }
+}
+
+#[inline]
+fn last_word(kind: EntryKind, flags: u8, time: u64) -> u64 {
+    time.min(MAX_TIME) << 16 | u64::from(flags) << 8 | u64::from(kind.code())
 }
 
 /// A place from which a reader can go on after damage.
@@ -443,8 +450,7 @@ mod tests {
 
     #[test]
     fn entry_is_what_the_document_says() {
-        let mut head = EntryHead::encode(EntryKind::Record, 2, 0x0000_0605_0403_0201, 3);
-        Seal::new().put(&mut head, b"abc");
+        let head = Seal::default().head(EntryKind::Record, 2, 0x0000_0605_0403_0201, b"abc");
         assert_eq!(
             head[4..],
             [3, 0, 0, 0, 3, 2, 1, 2, 3, 4, 5, 6, 0, 0, 0, 0][..12]
@@ -527,10 +533,9 @@ mod tests {
 
         #[test]
         fn every_entry_is_sealed_whatever_came_before(entries in prop::collection::vec((0..3u8, 0..2u8, 0..3u64, 0..4usize), 1..40)) {
-            let mut seal = Seal::new();
+            let mut seal = Seal::default();
             for (kind, flags, time, len) in entries {
-                let mut head = EntryHead::encode(EntryKind::of(kind), flags, time, len as u32);
-                seal.put(&mut head, &b"body"[..len]);
+                let head = seal.head(EntryKind::of(kind), flags, time, &b"body"[..len]);
                 let entry = [&head[..], &b"body"[..len]].concat();
                 prop_assert!(EntryHead::decode(&head).holds(&entry));
             }

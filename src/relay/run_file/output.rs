@@ -43,10 +43,10 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    /// What the caller fills. Never larger than `limit`.
-    filling: Vec<u8>,
-    /// Bytes until the next multiple of [`CHUNK`] in the file.
-    limit: usize,
+    /// What the caller fills; empty while it is lent.
+    filling: Filling,
+    /// The caller fills the chunk without the lock, and gives it back soon.
+    lent: bool,
     /// Full chunks in the order of the file.
     full: VecDeque<Vec<u8>>,
     /// Empty ones.
@@ -57,6 +57,27 @@ struct State {
     failure: Option<Failure>,
     close: Option<Close>,
 }
+
+/// A chunk that gets filled.
+#[derive(Debug)]
+struct Filling {
+    /// Never more than `limit`.
+    bytes: Vec<u8>,
+    /// Bytes until the next multiple of [`CHUNK`] in the file.
+    limit: usize,
+}
+
+/// An output whose chunk is filled without a lock, for many bytes that are all there.
+///
+/// Nothing is flushed by time until it is dropped or the chunk is full.
+#[derive(Debug)]
+pub(super) struct Lease<'a> {
+    output: &'a Output,
+    filling: Filling,
+}
+
+/// What was tried, and what the system said.
+pub(super) type WriteError = (&'static str, io::Error);
 
 /// How the thread is to end.
 #[derive(Clone, Copy, Debug)]
@@ -82,8 +103,11 @@ impl Output {
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
-                filling: Vec::with_capacity(CHUNK),
-                limit: CHUNK,
+                filling: Filling {
+                    bytes: Vec::with_capacity(CHUNK),
+                    limit: CHUNK,
+                },
+                lent: false,
                 full: VecDeque::new(),
                 spare: (1..chunks.max(2)).map(|_| Vec::new()).collect(),
                 since: None,
@@ -113,7 +137,7 @@ impl Output {
         &self,
         head: &[u8; N],
         body: &[u8],
-    ) -> Result<(), (&'static str, io::Error)> {
+    ) -> Result<(), WriteError> {
         let mut state = self.shared.state.lock();
         if let Some(failure) = &state.failure {
             return Err(failure.error());
@@ -121,19 +145,32 @@ impl Output {
         if state.since.is_none() {
             self.shared.set_deadline(&mut state);
         }
-        if state.filling.len() + head.len() + body.len() < state.limit {
-            state.filling.extend_from_slice(head);
-            state.filling.extend_from_slice(body);
+        if state.filling.push(head, body) {
             return Ok(());
         }
-        self.append_over(state, [head, body])
+        self.append_over(state, [head, body]).map(drop)
+    }
+
+    /// Takes the lock once for many appends.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub(super) fn lease(&self) -> Result<Lease<'_>, WriteError> {
+        let mut state = self.shared.state.lock();
+        if let Some(failure) = &state.failure {
+            return Err(failure.error());
+        }
+        Ok(Lease {
+            output: self,
+            filling: state.lend(),
+        })
     }
 
     /// Writes the rest, waits for the disk when asked to, and ends the thread.
     ///
     /// # Errors
     /// The first failure since the start.
-    pub(super) fn finish(mut self, sync: bool) -> Result<(), (&'static str, io::Error)> {
+    pub(super) fn finish(mut self, sync: bool) -> Result<(), WriteError> {
         self.join(sync);
         match &self.shared.state.lock().failure {
             Some(failure) => Err(failure.error()),
@@ -143,18 +180,15 @@ impl Output {
 
     /// What does not fit into the chunk.
     #[cold]
-    fn append_over(
-        &self,
-        mut state: MutexGuard<'_, State>,
+    fn append_over<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
         parts: [&[u8]; 2],
-    ) -> Result<(), (&'static str, io::Error)> {
+    ) -> Result<MutexGuard<'a, State>, WriteError> {
         for mut part in parts {
             while !part.is_empty() {
-                let room = state.limit - state.filling.len();
-                let (now, later) = part.split_at(room.min(part.len()));
-                state.filling.extend_from_slice(now);
-                part = later;
-                if state.filling.len() < state.limit {
+                part = state.filling.fill(part);
+                if !state.filling.is_full() {
                     continue;
                 }
                 while state.spare.is_empty() && state.failure.is_none() {
@@ -164,17 +198,17 @@ impl Output {
                     return Err(failure.error());
                 }
                 // Taken by the flush timer while this thread waited for a chunk.
-                if state.filling.len() < state.limit {
+                if !state.filling.is_full() {
                     continue;
                 }
                 state.hand_over();
                 self.shared.work.notify_one();
             }
         }
-        if !state.filling.is_empty() && state.since.is_none() {
+        if !state.filling.bytes.is_empty() && state.since.is_none() {
             self.shared.set_deadline(&mut state);
         }
-        Ok(())
+        Ok(state)
     }
 
     fn join(&mut self, sync: bool) {
@@ -194,7 +228,98 @@ impl Drop for Output {
     }
 }
 
+impl Lease<'_> {
+    /// Adds the bytes of two parts; waits while all buffers are full.
+    ///
+    /// # Errors
+    /// As [`Output::append`]; a failure may be told as late as with the next full chunk.
+    #[inline]
+    pub(super) fn append<const N: usize>(
+        &mut self,
+        head: &[u8; N],
+        body: &[u8],
+    ) -> Result<(), WriteError> {
+        if self.filling.push(head, body) {
+            return Ok(());
+        }
+        self.append_over([head, body])
+    }
+
+    #[cold]
+    fn append_over(&mut self, parts: [&[u8]; 2]) -> Result<(), WriteError> {
+        let mut state = self.output.shared.state.lock();
+        state.take_back(&mut self.filling);
+        if let Some(failure) = &state.failure {
+            return Err(failure.error());
+        }
+        let mut state = self.output.append_over(state, parts)?;
+        self.filling = state.lend();
+        Ok(())
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        let shared = &self.output.shared;
+        let mut state = shared.state.lock();
+        state.take_back(&mut self.filling);
+        if state.filling.bytes.is_empty() {
+            return;
+        }
+        match state.since {
+            None => shared.set_deadline(&mut state),
+            // The thread may have come for it in vain.
+            Some(_) => drop(shared.work.notify_one()),
+        }
+    }
+}
+
+impl Filling {
+    /// In place of one that is lent, or was given back: every append is over it.
+    const NONE: Self = Self {
+        bytes: Vec::new(),
+        limit: 0,
+    };
+
+    /// Takes two parts that do not fill it; false when they do.
+    #[inline]
+    fn push<const N: usize>(&mut self, head: &[u8; N], body: &[u8]) -> bool {
+        let fits = self.bytes.len() + N + body.len() < self.limit;
+        if fits {
+            self.bytes.extend_from_slice(head);
+            self.bytes.extend_from_slice(body);
+        }
+        fits
+    }
+
+    /// Takes what it has room for, and gives the rest.
+    fn fill<'a>(&mut self, part: &'a [u8]) -> &'a [u8] {
+        let room = self.limit - self.bytes.len();
+        let (now, later) = part.split_at(room.min(part.len()));
+        self.bytes.extend_from_slice(now);
+        later
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= self.limit
+    }
+}
+
 impl State {
+    /// Lets the caller fill without the lock.
+    fn lend(&mut self) -> Filling {
+        self.lent = true;
+        std::mem::replace(&mut self.filling, Filling::NONE)
+    }
+
+    /// Takes back what was lent; nothing when it is back already.
+    fn take_back(&mut self, filling: &mut Filling) {
+        if self.lent {
+            self.lent = false;
+            self.filling = std::mem::replace(filling, Filling::NONE);
+        }
+    }
+
     /// The chunk is full, and there is a spare one.
     fn hand_over(&mut self) {
         let chunk = self.replace_filling();
@@ -206,8 +331,8 @@ impl State {
         let mut next = self.spare.pop().unwrap_or_default();
         // Address space only, until it is filled; nothing to do for one that was used before.
         next.reserve_exact(CHUNK);
-        let chunk = std::mem::replace(&mut self.filling, next);
-        self.limit = match self.limit - chunk.len() {
+        let chunk = std::mem::replace(&mut self.filling.bytes, next);
+        self.filling.limit = match self.filling.limit - chunk.len() {
             0 => CHUNK,
             rest => rest,
         };
@@ -258,9 +383,10 @@ impl Shared {
                 return (chunk, None);
             }
             if let Some(close) = state.close {
-                return (std::mem::take(&mut state.filling), Some(close));
+                return (std::mem::take(&mut state.filling.bytes), Some(close));
             }
-            let Some(since) = state.since else {
+            let since = state.since.filter(|_| !state.lent);
+            let Some(since) = since else {
                 self.work.wait(state);
                 continue;
             };
@@ -439,7 +565,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| output.append(&[], rest).expect("room"));
             // While the first chunk is being written, the second gets full and over its time.
-            while output.shared.state.lock().filling.len() < CHUNK {
+            while !output.shared.state.lock().filling.is_full() {
                 std::thread::yield_now();
             }
             let full = output.shared.state.lock().since.expect("not written yet");
@@ -457,6 +583,73 @@ mod tests {
         });
         assert!(disk.bytes() == all);
         output.finish(false).expect("room");
+    }
+
+    #[test]
+    fn leased_bytes_come_in_order_among_others() {
+        let disk = Disk::default();
+        let output = Output::start(disk.clone(), 2, Duration::from_millis(1)).expect("a thread");
+        let all = pattern(3 * CHUNK + 77);
+        for (index, part) in all.chunks(100_003).enumerate() {
+            if index % 3 == 0 {
+                output.append(&[], part).expect("room");
+                continue;
+            }
+            let mut lease = output.lease().expect("a disk");
+            for piece in part.chunks(1 + index * 1000) {
+                lease.append(&[], piece).expect("room");
+            }
+        }
+        output.finish(false).expect("room");
+        assert!(disk.bytes() == all);
+    }
+
+    #[test]
+    fn end_of_a_lease_is_flushed_by_time_in_a_quiet_run() {
+        let (wrote, written) = crossbeam_channel::unbounded();
+        let disk = Disk {
+            wrote: Some(wrote),
+            ..Disk::default()
+        };
+        let output = Output::start(disk.clone(), 2, Duration::from_millis(5)).expect("a thread");
+        for all in [&b"one"[..], b"onetwo"] {
+            // Older than the lease, so the thread may come for it while it is lent.
+            output
+                .append(&[], &all[all.len() - 3..][..1])
+                .expect("room");
+            let mut lease = output.lease().expect("a disk");
+            let since = Instant::now();
+            while since.elapsed() < Duration::from_millis(10) {
+                std::thread::yield_now();
+            }
+            lease.append(&[], &all[all.len() - 2..]).expect("room");
+            drop(lease);
+            while disk.bytes() != all {
+                written
+                    .recv_timeout(Duration::from_secs(20))
+                    .expect("flushed by time");
+            }
+        }
+        output.finish(false).expect("room");
+    }
+
+    #[test]
+    fn full_disk_is_told_to_a_lease_again_and_again() {
+        let disk = Disk {
+            capacity: Some(CHUNK + 100),
+            ..Disk::default()
+        };
+        let output = Output::start(disk.clone(), 2, LONG).expect("a thread");
+        let mut lease = output.lease().expect("a disk");
+        let piece = pattern(300_000);
+        let outcome = (0..1000).try_for_each(|_| lease.append(&[], &piece));
+        let (_, error) = outcome.expect_err("a full disk");
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert!(lease.append(b"more", b"").is_err());
+        drop(lease);
+        assert!(output.lease().is_err());
+        assert!(output.finish(true).is_err());
+        assert_eq!(disk.bytes().len(), CHUNK + 100);
     }
 
     #[test]

@@ -391,13 +391,15 @@ mod tests {
 
     /// A small file with a mark every few records: its bytes, and where each entry begins.
     fn file(blocks: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
         let mut entries =
-            Entries::begin(Vec::new(), &HEADER, b"bor", b"about", 200).expect("infallible");
+            Entries::begin(&mut out, &HEADER, b"bor", b"about", 200).expect("infallible");
         for sequence in 1..=RECORDS {
             let mut body = sequence.to_le_bytes().to_vec();
             body.extend_from_slice(blocks);
             entries
                 .record(
+                    &mut out,
                     &body,
                     sequence,
                     blocks.len() as u64,
@@ -406,7 +408,7 @@ mod tests {
                 )
                 .expect("infallible");
         }
-        let (out, totals, len) = entries.end(b"eor", 0, 0, 99).expect("infallible");
+        let (totals, len) = entries.end(&mut out, b"eor", 0, 0, 99).expect("infallible");
         assert_eq!((totals.records, len), (RECORDS, out.len() as u64));
         out
     }
@@ -573,8 +575,7 @@ mod tests {
             payload_bytes: 0,
         }
         .encode();
-        let mut head = EntryHead::encode(EntryKind::Mark, 0, 0, MARK_BYTES as u32);
-        Seal::new().put(&mut head, &mark);
+        let head = Seal::default().head(EntryKind::Mark, 0, 0, &mark);
         let bytes = file(&[&head[..], &mark].concat());
         let mut bad = bytes.clone();
         bad[HEADER_BYTES + 70] ^= 1;

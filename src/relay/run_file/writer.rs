@@ -10,10 +10,10 @@ use crate::cdtp::{
 };
 use crate::relay::RelayError;
 use crate::relay::run_file::entries::{Append, ArrivalFlag, Entries, SUBSTITUTE};
-use crate::relay::run_file::format::{Header, Totals, VERSION};
+use crate::relay::run_file::format::{Header, VERSION};
 use crate::relay::run_file::name::{Place, stem, stem_by_time};
 use crate::relay::run_file::options::RunFileOptions;
-use crate::relay::run_file::output::Output;
+use crate::relay::run_file::output::{Lease, Output, WriteError};
 use crate::relay::run_file::write_back::WriteBack;
 use crate::time::since_1970;
 
@@ -43,17 +43,24 @@ use crate::time::since_1970;
 /// ```
 #[derive(Debug)]
 pub struct RunFileWriter {
-    entries: Entries<Output>,
-    place: Place,
-    sender: SenderName,
+    run: Writing,
+    output: Output,
     /// The id that is known before the end.
     run_id: Option<String>,
     /// By the wall clock, in nanoseconds since 1970.
     started: u64,
-    /// The same moment.
+    fsync_at_eor: bool,
+}
+
+/// What becomes entries, wherever these go.
+#[derive(Debug)]
+struct Writing {
+    entries: Entries,
+    place: Place,
+    sender: SenderName,
+    /// When the run began.
     start: Instant,
     last: LastRecord,
-    fsync_at_eor: bool,
 }
 
 /// The record received before, so that the clock is asked once a message and not once a record.
@@ -133,17 +140,26 @@ impl RunFileWriter {
         } else {
             Output::start(file, chunks, interval)
         };
-        let output = output.map_err(RelayError::io("start a thread to write", place.part()))?;
-        let entries = Entries::begin(output, &header, &message, &about, options.mark_interval)
-            .map_err(|error| failed(&place, error))?;
+        let mut output = output.map_err(RelayError::io("start a thread to write", place.part()))?;
+        let entries = Entries::begin(
+            &mut output,
+            &header,
+            &message,
+            &about,
+            options.mark_interval,
+        )
+        .map_err(|error| failed(&place, error))?;
         Ok(Self {
-            entries,
-            place,
-            sender,
+            run: Writing {
+                entries,
+                place,
+                sender,
+                start: Instant::now(),
+                last: LastRecord::default(),
+            },
+            output,
             run_id,
             started,
-            start: Instant::now(),
-            last: LastRecord::default(),
             fsync_at_eor: options.fsync_at_eor,
         })
     }
@@ -153,29 +169,19 @@ impl RunFileWriter {
     /// # Errors
     /// As [`write_record`](Self::write_record); [`RelayError::WrongSender`] for an event of another sender.
     pub fn write(&mut self, event: &RunEvent) -> Result<(), RelayError> {
-        match event {
-            RunEvent::Record(record) => {
-                self.check_sender(record.sender())?;
-                let bytes = record.as_bytes();
-                let time = self.arrival_time(bytes);
-                let (sequence, payload) = (record.sequence(), record.payload_bytes());
-                self.put(bytes, sequence, payload, record.arrival(), time)
-            }
-            RunEvent::Lost(lost) => {
-                self.check_sender(lost.sender.as_str())?;
-                let time = self.now();
-                self.told(|entries| entries.lost(lost.first, lost.count, time))
-            }
-            RunEvent::Fault(fault) => {
-                if let Some(sender) = &fault.sender {
-                    self.check_sender(sender.as_str())?;
-                }
-                let time = self.now();
-                let text = fault.kind.to_string();
-                self.told(|entries| entries.fault(&text, time))
-            }
-            _ => Ok(()),
-        }
+        self.run.add(&mut self.output, event)
+    }
+
+    /// As [`write`](Self::write), for events that are all there: one lock for many of them.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write), of the first event that cannot be added. Those before it are; of those behind it none.
+    pub fn write_all(&mut self, events: &[RunEvent]) -> Result<(), RelayError> {
+        let lease = self.output.lease();
+        let mut lease = lease.map_err(|error| failed(&self.run.place, error))?;
+        events
+            .iter()
+            .try_for_each(|event| self.run.add(&mut lease, event))
     }
 
     /// Adds a record, which arrives now. It is copied once.
@@ -189,7 +195,7 @@ impl RunFileWriter {
         record: &RecordView<'_>,
         arrival: Arrival,
     ) -> Result<(), RelayError> {
-        let time = self.now();
+        let time = self.run.now();
         self.put_view(record, arrival, time)
     }
 
@@ -205,7 +211,7 @@ impl RunFileWriter {
         arrival: Arrival,
         time: Instant,
     ) -> Result<(), RelayError> {
-        let time = time.saturating_duration_since(self.start).as_micros() as u64;
+        let time = time.saturating_duration_since(self.run.start).as_micros() as u64;
         self.put_view(record, arrival, time)
     }
 
@@ -233,63 +239,68 @@ impl RunFileWriter {
     /// # Errors
     /// [`RelayError::Io`] when the disk failed, then or before.
     pub fn close(self) -> Result<(), RelayError> {
-        let Self { entries, place, .. } = self;
-        entries
-            .into_out()
+        let Self { run, output, .. } = self;
+        output
             .finish(false)
-            .map_err(|error| failed(&place, error))
+            .map_err(|error| failed(&run.place, error))
     }
 
     /// Where the run is being written.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.place.part()
+        self.run.place.part()
     }
 
     /// Whose run it is.
     #[must_use]
     pub fn sender(&self) -> &SenderName {
-        &self.sender
+        &self.run.sender
     }
 
     /// Records written so far.
     #[must_use]
     pub fn records(&self) -> u64 {
-        self.totals().records
+        self.run.entries.totals().records
     }
 
     /// Size of the file so far, in bytes.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
-        self.entries.file_len()
+        self.run.entries.file_len()
     }
 
     fn end(self, eor: &Eor, substitute: bool) -> Result<WrittenRun, RelayError> {
-        self.check_sender(eor.sender.as_str())?;
-        let time = self.now();
+        self.run.check_sender(eor.sender.as_str())?;
+        let time = self.run.now();
         let Self {
+            run,
+            mut output,
+            run_id,
+            started,
+            fsync_at_eor,
+        } = self;
+        let Writing {
             entries,
             place,
             sender,
-            run_id,
             ..
-        } = self;
+        } = run;
         let message = encode_eor(&sender, &eor.user_tags, &eor.metadata, Encoding::Compact)?;
         check_size(place.part(), "end of run", &message)?;
         let flags = if substitute { SUBSTITUTE } else { 0 };
-        let (output, totals, file_bytes) = entries
-            .end(&message, flags, eor.counts.missed, time)
+        let (totals, file_bytes) = entries
+            .end(&mut output, &message, flags, eor.counts.missed, time)
             .map_err(|error| failed(&place, error))?;
         output
-            .finish(self.fsync_at_eor)
+            .finish(fsync_at_eor)
             .map_err(|error| failed(&place, error))?;
         let told = eor.metadata.get("run_id").and_then(|id| id.as_str());
         let run_id = run_id.or_else(|| told.map(str::to_owned));
         let path = place.publish(&match &run_id {
             Some(id) => stem(id, sender.as_str()),
-            None => stem_by_time(self.started, sender.as_str()),
+            None => stem_by_time(started, sender.as_str()),
         })?;
-        if self.fsync_at_eor {
+        if fsync_at_eor {
             place.sync_directory()?;
         }
         Ok(WrittenRun {
@@ -304,10 +315,6 @@ impl RunFileWriter {
         })
     }
 
-    fn totals(&self) -> &Totals {
-        self.entries.totals()
-    }
-
     #[inline]
     fn put_view(
         &mut self,
@@ -316,12 +323,49 @@ impl RunFileWriter {
         time: u64,
     ) -> Result<(), RelayError> {
         let (sequence, payload) = (record.sequence(), record.payload_bytes());
-        self.put(record.as_bytes(), sequence, payload, arrival, time)
+        let bytes = record.as_bytes();
+        self.run
+            .put(&mut self.output, bytes, sequence, payload, arrival, time)
+    }
+}
+
+impl Writing {
+    #[inline]
+    fn add<A: Append<Error = WriteError>>(
+        &mut self,
+        out: &mut A,
+        event: &RunEvent,
+    ) -> Result<(), RelayError> {
+        match event {
+            RunEvent::Record(record) => {
+                self.check_sender(record.sender())?;
+                let bytes = record.as_bytes();
+                let time = self.arrival_time(bytes);
+                let (sequence, payload) = (record.sequence(), record.payload_bytes());
+                self.put(out, bytes, sequence, payload, record.arrival(), time)
+            }
+            RunEvent::Lost(lost) => {
+                self.check_sender(lost.sender.as_str())?;
+                let time = self.now();
+                let outcome = self.entries.lost(out, lost.first, lost.count, time);
+                outcome.map_err(|error| failed(&self.place, error))
+            }
+            RunEvent::Fault(fault) => {
+                if let Some(sender) = &fault.sender {
+                    self.check_sender(sender.as_str())?;
+                }
+                let time = self.now();
+                let outcome = self.entries.fault(out, &fault.kind.to_string(), time);
+                outcome.map_err(|error| failed(&self.place, error))
+            }
+            _ => Ok(()),
+        }
     }
 
     #[inline]
-    fn put(
+    fn put<A: Append<Error = WriteError>>(
         &mut self,
+        out: &mut A,
         bytes: &[u8],
         sequence: u64,
         payload: u64,
@@ -334,7 +378,10 @@ impl RunFileWriter {
             Arrival::Duplicate => ArrivalFlag::Duplicate,
             _ => ArrivalFlag::InOrder,
         };
-        self.told(|entries| entries.record(bytes, sequence, payload, arrival, time))
+        let outcome = self
+            .entries
+            .record(out, bytes, sequence, payload, arrival, time);
+        outcome.map_err(|error| failed(&self.place, error))
     }
 
     /// When the message of a received record came: now, unless the record before is of the same message.
@@ -360,14 +407,6 @@ impl RunFileWriter {
         self.start.elapsed().as_micros() as u64
     }
 
-    #[inline]
-    fn told(
-        &mut self,
-        write: impl FnOnce(&mut Entries<Output>) -> Result<(), WriteError>,
-    ) -> Result<(), RelayError> {
-        write(&mut self.entries).map_err(|error| failed(&self.place, error))
-    }
-
     fn check_sender(&self, found: &str) -> Result<(), RelayError> {
         if found == self.sender.as_str() {
             return Ok(());
@@ -383,10 +422,16 @@ impl RunFileWriter {
 /// Records that take over the time of the one before.
 const MAX_REPEATS: u32 = 4096;
 
-/// What was tried, and what the system said.
-type WriteError = (&'static str, io::Error);
-
 impl Append for Output {
+    type Error = WriteError;
+
+    #[inline]
+    fn append<const N: usize>(&mut self, head: &[u8; N], body: &[u8]) -> Result<(), WriteError> {
+        Self::append(self, head, body)
+    }
+}
+
+impl Append for Lease<'_> {
     type Error = WriteError;
 
     #[inline]

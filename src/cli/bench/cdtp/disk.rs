@@ -134,9 +134,7 @@ impl Held {
         let begin = Instant::now();
         let options = RunFileOptions::default().fsync_at_eor(sync);
         let mut file = RunFileWriter::create(dir, &self.bor, &options).map_err(unwritten)?;
-        for event in &self.records {
-            file.write(event).map_err(unwritten)?;
-        }
+        file.write_all(&self.records).map_err(unwritten)?;
         let written = file.finish(&self.eor).map_err(unwritten)?;
         Ok((written.path, begin.elapsed()))
     }
