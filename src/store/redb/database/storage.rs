@@ -1,0 +1,368 @@
+//! Where the bytes of a database live: a file, memory, or what a test puts there.
+
+use std::fmt::Debug;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::ops::Bound;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ::redb::{BackendError, StorageBackend};
+use parking_lot::{Mutex, RwLock};
+
+/// A place where a database lives; it can be opened again and again.
+///
+/// The door opens it at the start and after every I/O error, never twice at a time: the [`StorageFile`] of before is dropped
+/// first. Tests put their own here, which loses writes or fails.
+pub trait Storage: Debug + Send + Sync {
+    /// The name for error texts; of a file, its path.
+    fn path(&self) -> &Path;
+
+    /// Opens the bytes that are there, or none.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn open(&self) -> io::Result<Box<dyn StorageFile>>;
+}
+
+/// The bytes of a database, open.
+///
+/// All methods may be called from any thread. What was written is seen by reads at once, and is durable after [`sync`](Self::sync).
+pub trait StorageFile: Debug + Send + Sync {
+    /// Takes the bytes for this process alone until the value is dropped; false if another has them.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn try_lock(&self) -> io::Result<bool>;
+
+    /// Size in bytes.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Makes it larger, with zeros, or cuts it.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn resize(&self, bytes: u64) -> io::Result<()>;
+
+    /// Fills the whole of `out` from `offset` on.
+    ///
+    /// # Errors
+    /// What the operating system says; `UnexpectedEof` beyond the end.
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+
+    /// Writes all of `data` at `offset`.
+    ///
+    /// # Errors
+    /// What the operating system says; any part of the data may be there then.
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
+
+    /// Returns when all that was written is durable.
+    ///
+    /// # Errors
+    /// What the operating system says; any part of the unsynced writes may be lost then.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A database in one file.
+///
+/// The file is made with mode 0600 where there is none, and locked as a whole (`flock`) while it is open.
+#[derive(Debug)]
+pub struct FileStorage {
+    path: PathBuf,
+}
+
+impl FileStorage {
+    /// The file at `path`, whose folder must be there; nothing is opened yet.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+}
+
+impl Storage for FileStorage {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn open(&self) -> io::Result<Box<dyn StorageFile>> {
+        let is_new = !self.path.try_exists()?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&self.path)?;
+        if is_new {
+            // The name is durable before anything that is told to be.
+            let folder = self.path.parent().filter(|folder| *folder != Path::new(""));
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        }
+        Ok(Box::new(file))
+    }
+}
+
+impl StorageFile for File {
+    fn try_lock(&self) -> io::Result<bool> {
+        match Self::try_lock(self) {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn resize(&self, bytes: u64) -> io::Result<()> {
+        self.set_len(bytes)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.read_exact_at(out, offset)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.write_all_at(data, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+/// A database in memory, for tests; a clone is the same one.
+///
+/// What was written is there when it is opened again. It locks as a file does.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStorage {
+    shared: Arc<Memory>,
+}
+
+impl MemoryStorage {
+    /// One that holds `bytes` already.
+    #[must_use]
+    pub fn with_bytes(bytes: Vec<u8>) -> Self {
+        let storage = Self::default();
+        *storage.shared.bytes.write() = bytes;
+        storage
+    }
+
+    /// A copy of all bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.shared.bytes.read().clone()
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn path(&self) -> &Path {
+        Path::new("memory")
+    }
+
+    fn open(&self) -> io::Result<Box<dyn StorageFile>> {
+        Ok(Box::new(OpenMemory {
+            memory: self.shared.clone(),
+            locked: Mutex::new(false),
+        }))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    bytes: RwLock<Vec<u8>>,
+    locked: Mutex<bool>,
+}
+
+#[derive(Debug)]
+struct OpenMemory {
+    memory: Arc<Memory>,
+    /// Whether this one holds the lock of the memory.
+    locked: Mutex<bool>,
+}
+
+impl StorageFile for OpenMemory {
+    fn try_lock(&self) -> io::Result<bool> {
+        let mut taken = self.memory.locked.lock();
+        let free = !*taken;
+        if free {
+            *taken = true;
+            *self.locked.lock() = true;
+        }
+        Ok(free)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.memory.bytes.read().len() as u64)
+    }
+
+    fn resize(&self, bytes: u64) -> io::Result<()> {
+        self.memory.bytes.write().resize(in_memory(bytes)?, 0);
+        Ok(())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let bytes = self.memory.bytes.read();
+        let from = bytes.get(in_memory(offset)?..);
+        let wanted = from.and_then(|from| from.get(..out.len()));
+        let wanted = wanted.ok_or(io::ErrorKind::UnexpectedEof)?;
+        out.copy_from_slice(wanted);
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let start = in_memory(offset)?;
+        let end = start
+            .checked_add(data.len())
+            .ok_or(io::ErrorKind::FileTooLarge)?;
+        let mut bytes = self.memory.bytes.write();
+        if bytes.len() < end {
+            bytes.resize(end, 0);
+        }
+        bytes[start..end].copy_from_slice(data);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for OpenMemory {
+    fn drop(&mut self) {
+        if *self.locked.get_mut() {
+            *self.memory.locked.lock() = false;
+        }
+    }
+}
+
+fn in_memory(bytes: u64) -> io::Result<usize> {
+    usize::try_from(bytes).map_err(|_| io::ErrorKind::FileTooLarge.into())
+}
+
+/// What stands between the engine and a [`StorageFile`], and can be shut from our side.
+///
+/// An engine that was dropped after a failure may linger behind a snapshot. Once the gate is shut it can neither read nor write,
+/// and the lock of the file is free for the next one.
+#[derive(Debug)]
+pub(super) struct Gate {
+    file: RwLock<Option<Box<dyn StorageFile>>>,
+}
+
+impl Gate {
+    pub(super) fn new(file: Box<dyn StorageFile>) -> Arc<Self> {
+        Arc::new(Self {
+            file: RwLock::new(Some(file)),
+        })
+    }
+
+    /// What the engine is given.
+    pub(super) fn engine_side(self: &Arc<Self>) -> impl StorageBackend {
+        EngineSide(self.clone())
+    }
+
+    pub(super) fn shut(&self) {
+        drop(self.file.write().take());
+    }
+
+    pub(super) fn size(&self) -> io::Result<u64> {
+        self.with(|file| file.size())
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&dyn StorageFile) -> io::Result<T>) -> io::Result<T> {
+        match &*self.file.read() {
+            Some(file) => work(&**file),
+            None => Err(io::Error::other("the storage was closed")),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct EngineSide(Arc<Gate>);
+
+impl StorageBackend for EngineSide {
+    fn len(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.with(|file| file.read(offset, out))
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.with(|file| file.resize(len))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.with(|file| file.sync())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.with(|file| file.write(offset, data))
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.0.shut();
+        Ok(())
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        // The engine takes the whole of it, for we never ask for another mode.
+        match (start, end) {
+            (Bound::Unbounded | Bound::Included(0), Bound::Unbounded) => {
+                Ok(self.0.with(|file| file.try_lock())?)
+            }
+            _ => Err(BackendError::Unsupported),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_there_when_it_is_opened_again() {
+        let storage = MemoryStorage::default();
+        storage.open().unwrap().write(3, b"abc").unwrap();
+        let file = storage.open().unwrap();
+        let mut out = [9; 6];
+        file.read(0, &mut out).unwrap();
+        assert_eq!(&out, b"\0\0\0abc");
+        assert_eq!(
+            file.read(1, &mut out).unwrap_err().kind(),
+            io::ErrorKind::UnexpectedEof
+        );
+        file.resize(4).unwrap();
+        assert_eq!(storage.to_bytes(), b"\0\0\0a");
+    }
+
+    #[test]
+    fn one_at_a_time_has_the_lock_until_it_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = FileStorage::new(folder.path().join("a"));
+        for storage in [&MemoryStorage::default() as &dyn Storage, &file] {
+            let (one, other) = (storage.open().unwrap(), storage.open().unwrap());
+            assert!(one.try_lock().unwrap());
+            assert!(!other.try_lock().unwrap());
+            drop(one);
+            assert!(other.try_lock().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_shut_gate_lets_nothing_through() {
+        let storage = MemoryStorage::default();
+        let gate = Gate::new(storage.open().unwrap());
+        let engine = gate.engine_side();
+        engine.write(0, b"a").unwrap();
+        gate.shut();
+        assert!(engine.write(1, b"b").is_err() && engine.sync_data().is_err());
+        assert_eq!(storage.to_bytes(), b"a");
+    }
+}
