@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::cdtp::error::CdtpError;
+use crate::time::{civil, day_since_1970};
 
 /// A time of the wall clock, in nanoseconds, as MessagePack has it.
 ///
@@ -146,7 +147,7 @@ fn read(text: &str) -> Option<Timestamp> {
         return None;
     }
     let nanoseconds = number(&format!("{fraction:0<9}"), 9)?;
-    let date = days(year, month, day);
+    let date = day_since_1970(year, month, day);
     // A day that does not exist, such as the 30th of February, comes back as another.
     if civil(date) != (year, month, day) {
         return None;
@@ -168,37 +169,6 @@ fn numbers(text: &str, separator: char, widths: [usize; 3]) -> Option<[i64; 3]> 
 fn number(text: &str, width: usize) -> Option<i64> {
     let digits = text.len() == width && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok())?
-}
-
-/// The day since 1970 of year, month and day: the reverse of [`civil`] for a day that exists.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let (cycle, of_cycle) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * month + 2) / 5 + day - 1;
-    cycle * 146_097 + of_cycle * 365 + of_cycle / 4 - of_cycle / 100 + of_year - 719_468
-}
-
-/// Year, month and day of a day since 1970, in the Gregorian calendar carried on in both directions.
-///
-/// Years are counted from March, so that the day that comes every four years is the last of them; 400 years are a cycle.
-fn civil(day: i64) -> (i64, i64, i64) {
-    let day = day + 719_468; // from the first of March of the year 0
-    let cycle = day.div_euclid(146_097);
-    let of_cycle = day.rem_euclid(146_097);
-    let year = (of_cycle - of_cycle / 1_460 + of_cycle / 36_524 - of_cycle / 146_096) / 365;
-    let of_year = of_cycle - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153; // 0 is March
-    let of_month = of_year - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
-    (year + cycle * 400 + carry, month, of_month)
 }
 
 const NANOSECONDS: u32 = 1_000_000_000;

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::cli::exit::Failure;
+use crate::time::civil;
 
 /// Where a verb prints, and how.
 #[derive(Debug, Clone, Copy)]
@@ -144,20 +145,7 @@ pub(crate) fn rfc_3339(seconds: i64, nanoseconds: u32) -> String {
 
 /// The date so many days after 1970 began.
 fn date(days: i64) -> String {
-    // Years that begin in March have their odd day at the end (the usual days-to-civil calculation).
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    let (year, month, day) = civil(days);
     format!("{year:04}-{month:02}-{day:02}")
 }
 
