@@ -37,11 +37,11 @@
 //! | [`relay`] | run files: what carries runs to disk, and back |
 //! | [`simulator`] | the simulated client application: a rig without a rig |
 //! | [`zsocket`] | the only door to libzmq: sockets, limits, CURVE keys, who may connect |
-//! | [`time`], [`wire`] | what every room stands on: a clock, the error of a decoder |
+//! | [`time`], [`wire`], `wake` | what every room stands on: a clock, the error of a decoder, how a thread is woken |
 //! | `cli` | the `acqbus` program (feature `cli`, on by default; a library user turns it off) |
 //!
 //! A room uses those below it in this order only: `cli`, `simulator` and `relay`, `rpc` and `cdtp`, `chirp` and `zsocket`, beside these `store` and
-//! below it `event`, then `time` and `wire`.
+//! below it `event`, then `time`, `wire` and `wake`.
 
 pub mod cdtp;
 pub mod chirp;
@@ -53,6 +53,7 @@ pub mod rpc;
 pub mod simulator;
 pub mod store;
 pub mod time;
+mod wake;
 pub mod wire;
 pub mod zsocket;
 

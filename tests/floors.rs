@@ -68,7 +68,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 ];
 
 /// The common ground: below everything, and one beside the other.
-const GROUND: &[&str] = &["time", "wire"];
+const GROUND: &[&str] = &["time", "wake", "wire"];
 
 #[test]
 fn imports_in_src_go_down_the_floors() {

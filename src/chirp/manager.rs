@@ -11,11 +11,12 @@ use parking_lot::Mutex;
 
 use crate::chirp::listeners::{Listeners, call};
 use crate::chirp::sockets::{Refreshed, Sockets};
-use crate::chirp::wake::{WakeReceiver, Waker, wait, wake_pair};
+use crate::chirp::wait::wait;
 use crate::chirp::{
     Beacon, ChirpError, ChirpEvent, ChirpId, ChirpOptions, ChirpState, ChirpStats,
     DiscoveredService, PORT, ServiceId,
 };
+use crate::wake::{WakeReceiver, Waker, wake_pair};
 
 /// A host that offers services and knows those of others.
 ///

@@ -14,7 +14,7 @@
 //! |---|---|
 //! | `id`, `beacon` | bytes |
 //! | `state`, `registry`, `offers` | the rules, without a socket or a clock |
-//! | `manager`, `sockets`, `interfaces`, `wake` | the thread and what it waits for |
+//! | `manager`, `sockets`, `interfaces`, `wait` | the thread and what it waits for |
 
 mod beacon;
 mod error;
@@ -29,7 +29,7 @@ mod registry;
 mod sockets;
 mod state;
 mod stats;
-mod wake;
+mod wait;
 
 pub use beacon::{Beacon, BeaconKind, ServiceId};
 pub use error::ChirpError;

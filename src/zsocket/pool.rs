@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::wake::Waker;
 use crate::zsocket::raw::FrameOwner;
-use crate::zsocket::wait::Waker;
 
 /// Lends buffers that become frames without a copy, and knows how many bytes libzmq still holds.
 ///

@@ -1,28 +1,13 @@
 //! Waiting for sockets, for another thread and for a moment, all at once.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-use std::{fmt, io};
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 
+use crate::wake::{self, WakeReceiver, Waker, poll_until};
 use crate::zsocket::error::ZsocketError;
 use crate::zsocket::socket::Socket;
-
-/// Wakes the thread that waits with the other half; clones wake the same one.
-#[derive(Clone)]
-pub struct Waker {
-    shared: Arc<Shared>,
-}
-
-/// The half that is waited for, see [`wait`].
-pub struct WakeReceiver {
-    shared: Arc<Shared>,
-    #[cfg(not(target_os = "linux"))]
-    receiver: OwnedFd,
-}
 
 /// Makes a waker and the half to wait for.
 ///
@@ -40,100 +25,10 @@ pub struct WakeReceiver {
 /// # Ok::<(), acqbus::zsocket::ZsocketError>(())
 /// ```
 pub fn wake_pair() -> Result<(Waker, WakeReceiver), ZsocketError> {
-    let failed = |source: io::Error| ZsocketError::Other {
+    wake::wake_pair().map_err(|source| ZsocketError::Other {
         operation: "making a waker",
         source,
-    };
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::event::{EventfdFlags, eventfd};
-        let sender = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|errno| failed(errno.into()))?;
-        let shared = Arc::new(Shared {
-            pending: AtomicBool::new(false),
-            sender,
-        });
-        Ok((
-            Waker {
-                shared: Arc::clone(&shared),
-            },
-            WakeReceiver { shared },
-        ))
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let (sender, receiver) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
-        sender.set_nonblocking(true).map_err(failed)?;
-        receiver.set_nonblocking(true).map_err(failed)?;
-        let shared = Arc::new(Shared {
-            pending: AtomicBool::new(false),
-            sender: sender.into(),
-        });
-        Ok((
-            Waker {
-                shared: Arc::clone(&shared),
-            },
-            WakeReceiver {
-                shared,
-                receiver: receiver.into(),
-            },
-        ))
-    }
-}
-
-impl Waker {
-    /// Wakes the waiting thread, or its next wait, without ever blocking.
-    ///
-    /// While a wake is pending, another one costs one atomic operation.
-    ///
-    /// What this thread wrote before is visible to the other after its [`WakeReceiver::drain`].
-    pub fn wake(&self) {
-        if self.shared.pending.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        // Eight bytes, as an eventfd wants. It cannot be full: only one wake is pending at a time.
-        while let Err(rustix::io::Errno::INTR) =
-            rustix::io::write(&self.shared.sender, &1u64.to_ne_bytes())
-        {}
-    }
-}
-
-impl WakeReceiver {
-    /// Takes the pending wakes together; look at what they announce after this, not before.
-    pub fn drain(&self) {
-        let mut buffer = [0u8; 64];
-        // First the descriptor, then the flag: in the other order a wake between the two would be
-        // lost for good.
-        while let Err(rustix::io::Errno::INTR) = rustix::io::read(self.descriptor(), &mut buffer) {}
-        self.shared.pending.swap(false, Ordering::AcqRel);
-    }
-
-    /// Whether a wake was not taken yet; its byte may still be on the way to the descriptor.
-    fn is_pending(&self) -> bool {
-        self.shared.pending.load(Ordering::Acquire)
-    }
-
-    #[cfg(target_os = "linux")]
-    fn descriptor(&self) -> &OwnedFd {
-        &self.shared.sender
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn descriptor(&self) -> &OwnedFd {
-        &self.receiver
-    }
-}
-
-impl fmt::Debug for Waker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Waker")
-    }
-}
-
-impl fmt::Debug for WakeReceiver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WakeReceiver")
-    }
+    })
 }
 
 /// What a [`wait`] ended with.
@@ -241,7 +136,7 @@ pub fn wait_to_send(
     }
     let mut items = [
         PollFd::from_borrowed_fd(socket.descriptor()?, PollFlags::IN),
-        PollFd::from_borrowed_fd(wake.descriptor().as_fd(), PollFlags::IN),
+        PollFd::from_borrowed_fd(wake.descriptor(), PollFlags::IN),
     ];
     block(&mut items, &[socket], deadline, Socket::writable)
 }
@@ -251,7 +146,7 @@ fn descriptors<'a>(
     wake: Option<&'a WakeReceiver>,
 ) -> impl Iterator<Item = Result<BorrowedFd<'a>, ZsocketError>> {
     let of_sockets = sockets.iter().map(|socket| socket.descriptor());
-    of_sockets.chain(wake.map(|wake| Ok(wake.descriptor().as_fd())))
+    of_sockets.chain(wake.map(|wake| Ok(wake.descriptor())))
 }
 
 /// Blocks on drained sockets: their descriptors show when libzmq has something to say to them.
@@ -264,18 +159,12 @@ fn block(
     wanted: fn(&Socket) -> Result<bool, ZsocketError>,
 ) -> Result<Ready, ZsocketError> {
     loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let timeout = left.map(|left| Timespec::try_from(left.min(LONGEST)).unwrap_or_default());
-        match poll(items, timeout.as_ref()) {
-            Ok(0) if left.is_some_and(|left| left <= LONGEST) => return Ok(Ready::default()),
-            Ok(0) | Err(rustix::io::Errno::INTR) => continue,
-            Ok(_) => {}
-            Err(errno) => {
-                return Err(ZsocketError::Other {
-                    operation: "wait",
-                    source: errno.into(),
-                });
-            }
+        let in_time = poll_until(items, deadline).map_err(|source| ZsocketError::Other {
+            operation: "wait",
+            source,
+        })?;
+        if !in_time {
+            return Ok(Ready::default());
         }
         let mut ready = Ready::default();
         for (index, item) in items.iter().enumerate() {
@@ -295,21 +184,15 @@ fn block(
     }
 }
 
-struct Shared {
-    pending: AtomicBool,
-    sender: OwnedFd,
-}
-
 /// As many as a context has.
 const MAX_SOCKETS: usize = 64 * WORDS;
 const WORDS: usize = 16;
 const INLINE_ITEMS: usize = 4;
 
-/// The longest wait of one system call; a longer one goes on with another.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
     use std::time::Duration;
 
     use super::*;

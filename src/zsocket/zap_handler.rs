@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::wake::{WakeReceiver, Waker};
 use crate::zsocket::context::Context;
 use crate::zsocket::endpoint::Endpoint;
 use crate::zsocket::error::ZsocketError;
 use crate::zsocket::options::SocketOptions;
 use crate::zsocket::socket::{Multipart, Socket, SocketKind};
-use crate::zsocket::wait::{WakeReceiver, Waker, wait, wake_pair};
+use crate::zsocket::wait::{wait, wake_pair};
 use crate::zsocket::zap::{Authenticate, Refusal, ZapReply, ZapRequest, decide};
 
 /// Decides who may connect to the CURVE servers of one context, on the thread `acqbus-zap`.
