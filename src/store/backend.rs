@@ -44,7 +44,7 @@ use crate::store::StoreError;
 /// use std::sync::Arc;
 ///
 /// let store = MemoryBackend::new(Callbacks::default());
-/// let id = EventId { server: 1, session: 1, instance: 1 };
+/// let id = EventId::new(1, 1, 1);
 /// let event = Event::new(id, "rig-1/door".parse()?, Timestamp::now());
 /// store.register(vec![Arc::new(event)].into())?;
 /// assert_eq!(store.last_event_id(1)?, id);

@@ -24,7 +24,7 @@ mod equal;
 /// };
 /// let conditions = Conditions::new([ConditionRule::new(Subscription::all(), hot)]);
 ///
-/// let id = EventId { server: 1, session: 1, instance: 1 };
+/// let id = EventId::new(1, 1, 1);
 /// let event = Event::new(id, EventType::new(["oven"]), Timestamp::now());
 /// assert!(!conditions.passes(&event));
 /// let payload = Json::new(r#"{"state": ["cold", "hot"]}"#)?;
@@ -255,11 +255,7 @@ mod tests {
     }
 
     fn event(event_type: &str, json: Option<&str>) -> Event {
-        let id = EventId {
-            server: 1,
-            session: 1,
-            instance: 1,
-        };
+        let id = EventId::new(1, 1, 1);
         let event = Event::new(id, EventType::new([event_type]), Timestamp::new(0, 0));
         match json {
             Some(text) => event.with_payload(Payload::Json(Json::new(text).unwrap())),

@@ -256,8 +256,7 @@ impl PartitionConfig {
     /// Whether it is the same series on disk: its limit does not count.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        self.order_by == other.order_by
-            && self.subscriptions.query_types() == other.subscriptions.query_types()
+        self.order_by == other.order_by && self.subscriptions == other.subscriptions
     }
 }
 

@@ -139,8 +139,13 @@ pub enum StoreError {
         /// What it did.
         reason: String,
     },
+    /// A module registers events on the engine's thread, which would wait for itself; it gives them back from `process`.
+    #[error("a module cannot register on the engine's thread; it gives its events back instead")]
+    OnEngineThread,
     /// Modules answer each other's events without an end; nothing of the session was registered.
-    #[error("session {session} has {found} {what}, more than the {limit} that are allowed: do modules answer each other?")]
+    #[error(
+        "session {session} has {found} {what}, more than the {limit} that are allowed: do modules answer each other?"
+    )]
     Loop {
         /// The session, whose number is not used again.
         session: i64,
@@ -235,7 +240,9 @@ fn causes<'a>(
     error: &'a (dyn Error + Send + Sync + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let first: &'a (dyn Error + 'static) = error;
-    std::iter::successors(Some(first), |error| error.source())
+    std::iter::successors(Some(first), |error: &&'a (dyn Error + 'static)| {
+        (*error).source()
+    })
 }
 
 fn by(holder: Option<u32>) -> String {
