@@ -23,7 +23,6 @@
 
 mod collection;
 mod error;
-mod event;
 mod event_type;
 mod id;
 mod json;
@@ -31,6 +30,7 @@ mod payload;
 mod query;
 mod query_type;
 mod register;
+mod registered;
 mod status;
 mod subscription;
 mod timestamp;
@@ -38,7 +38,6 @@ mod trie;
 
 pub use collection::{EventTypeCollection, ListCollection, TreeCollection};
 pub use error::EventError;
-pub use event::{Event, Events};
 pub use event_type::{EventType, Segments};
 pub use id::EventId;
 pub use json::Json;
@@ -49,6 +48,7 @@ pub use query::{
 };
 pub use query_type::matches_query_type;
 pub use register::RegisterEvent;
+pub use registered::{Event, Events};
 pub use status::Status;
 pub use subscription::Subscription;
 pub use timestamp::Timestamp;

@@ -105,6 +105,10 @@ impl Timestamp {
     ///
     /// # Errors
     /// [`EventError::Seconds`] for what is not finite, or leads beyond 64 bits of seconds.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a sum that may be refused is none of the operator's"
+    )]
     pub fn add(self, seconds: f64) -> Result<Self, EventError> {
         let refused = EventError::Seconds { seconds };
         if !seconds.is_finite() {

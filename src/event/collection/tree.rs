@@ -48,6 +48,31 @@ impl<T> TreeCollection<T> {
         let mut nodes = entry.nodes.iter();
         nodes.find(|(node, star)| self.trie.covers(*node, event_type, !star)) == Some(&(node, star))
     }
+
+    /// Puts a value at a node, unless it is there.
+    fn place_at(&mut self, place: u32, node: u32, star: bool) {
+        let Some(Some(entry)) = self.values.get_mut(place as usize) else {
+            return;
+        };
+        let places = self.trie.value_mut(node).places(star);
+        // Either list tells it; one of them may be long.
+        let is_there = if places.len() < entry.nodes.len() {
+            places.iter().any(|(other, _)| *other == place)
+        } else {
+            entry.nodes.contains(&(node, star))
+        };
+        if is_there {
+            return;
+        }
+        places.push((place, entry.nodes.is_empty()));
+        entry.nodes.push((node, star));
+        if let [(first, star), _] = entry.nodes[..] {
+            let places = self.trie.value_mut(first).places(star);
+            if let Some((_, alone)) = places.iter_mut().find(|(other, _)| *other == place) {
+                *alone = false;
+            }
+        }
+    }
 }
 
 impl<T: Hash + Eq> TreeCollection<T> {
@@ -120,16 +145,8 @@ impl<T: Hash + Eq> EventTypeCollection<T> for TreeCollection<T> {
                 }
                 node = self.trie.descend(node, segment);
             }
-            let Some(Some(entry)) = self.values.get_mut(place as usize) else {
-                return;
-            };
-            let places = self.trie.value_mut(node).places(star);
-            if !places.iter().any(|(other, _)| *other == place) {
-                places.push((place, false));
-                entry.nodes.push((node, star));
-            }
+            self.place_at(place, node, star);
         }
-        self.tell_alone(place);
     }
 
     fn remove(&mut self, value: &T) {
@@ -169,22 +186,6 @@ impl<T: Hash + Eq> EventTypeCollection<T> for TreeCollection<T> {
             }
             ControlFlow::Continue(())
         });
-    }
-}
-
-impl<T> TreeCollection<T> {
-    /// Tells the node of a value whether it is its only one.
-    fn tell_alone(&mut self, place: u32) {
-        let Some(Some(entry)) = self.values.get(place as usize) else {
-            return;
-        };
-        let alone = entry.nodes.len() == 1;
-        for (node, star) in &entry.nodes {
-            let places = self.trie.value_mut(*node).places(*star);
-            if let Some((_, own)) = places.iter_mut().find(|(other, _)| *other == place) {
-                *own = alone;
-            }
-        }
     }
 }
 

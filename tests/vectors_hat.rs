@@ -1,0 +1,111 @@
+//! Events, subscriptions and histories against what hat-event 0.9.44 answered.
+//!
+//! The vectors are in `tests/vectors/hat`, or in `$ACQBUS_VECTORS/hat` where that variable is set; a file may be absent there.
+//! Every case of every file found is run. The files of the eventer protocol (`sbs_*`, `chatter_frames`, `exchanges`,
+//! `server_behaviour`, `notify`) are no matter of the event model and the store.
+
+#[path = "vectors_hat/event.rs"]
+mod event;
+
+mod common;
+
+use std::fmt::Debug;
+
+use common::vectors_of;
+use serde_json::Value;
+
+/// What we answer otherwise on purpose. Each is a rule of its own in these files, and applies to nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Difference {
+    /// H01: a type that ends where the other side has `*` is in an intersection; the reference loses it, or has it by another
+    /// query type only.
+    ExactIntersection,
+    /// H02: two subscriptions that share no type are disjoint; the reference says no for some, which our option keeps.
+    ExactDisjoint,
+    /// H03: all query types of an add count; the reference's tree in Python skips the rest behind one that it has.
+    WholeAdd,
+    /// H04: a date is the same second whatever the float nearest to it is.
+    ExactDate,
+    /// H05: JSON that cannot be written again is refused at once; the reference takes it and fails later.
+    UnwritableJson,
+}
+
+/// The files and what runs them; a file gives its cases to the report.
+const FILES: &[(&str, Run)] = &[
+    ("matches.json", event::run_matches),
+    ("subscription.json", event::run_subscription),
+    ("subscription_pairs.json", event::run_subscription_pairs),
+    ("collections.json", event::run_collections),
+    ("timestamp.json", event::run_timestamp),
+    ("event_order.json", event::run_event_order),
+    ("json_payload.json", event::run_json_payload),
+];
+
+pub(crate) type Run = fn(&Value, &mut Report);
+
+#[derive(Default)]
+pub(crate) struct Report {
+    ran: usize,
+    wrong: Vec<String>,
+    differences: Vec<(Difference, String)>,
+}
+
+impl Report {
+    /// Counts a case; each calls it once.
+    pub(crate) fn ran(&mut self) {
+        self.ran += 1;
+    }
+
+    pub(crate) fn check<T: PartialEq + Debug>(&mut self, case: &str, ours: T, reference: T) {
+        if ours != reference {
+            self.wrong(
+                case,
+                &format!("\n         ours {ours:?}\n    reference {reference:?}"),
+            );
+        }
+    }
+
+    pub(crate) fn wrong(&mut self, case: &str, why: &str) {
+        self.wrong.push(format!("{case}: {why}"));
+    }
+
+    pub(crate) fn differs(&mut self, case: &str, difference: Difference) {
+        self.differences.push((difference, case.to_owned()));
+    }
+}
+
+#[test]
+fn every_vector_is_answered_as_the_reference_does() {
+    let mut report = Report::default();
+    for (file, run) in FILES {
+        let Some(vectors) = vectors_of("hat", file) else {
+            println!("{file}: absent");
+            continue;
+        };
+        let before = report.ran;
+        run(&vectors, &mut report);
+        println!("{file}: {} cases", report.ran - before);
+    }
+    report.differences.sort();
+    for group in report.differences.chunk_by(|left, right| left.0 == right.0) {
+        let cases: Vec<&str> = group.iter().map(|(_, case)| case.as_str()).collect();
+        println!(
+            "otherwise on purpose, {:?}, {} cases: {}",
+            group[0].0,
+            cases.len(),
+            cases.join("; ")
+        );
+    }
+    println!(
+        "{} cases, {} answers otherwise on purpose",
+        report.ran,
+        report.differences.len()
+    );
+    assert!(
+        report.wrong.is_empty(),
+        "{} wrong:\n{}",
+        report.wrong.len(),
+        report.wrong.join("\n")
+    );
+    assert!(report.ran > 0, "no vectors were found");
+}
