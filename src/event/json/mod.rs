@@ -43,6 +43,11 @@ impl Json {
         Ok(Self(text))
     }
 
+    /// Takes back the text of one that was made before.
+    pub(crate) fn from_checked_text(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
     /// Writes a value as JSON text; a float that is no number becomes `null`.
     ///
     /// # Errors
