@@ -156,7 +156,8 @@ impl<'a, 'tx> ChunkWriter<'a, 'tx> {
                 && entries.len() + next.entries().len() <= SPLIT_CHUNK
             {
                 entries.extend_from_slice(next.entries());
-                self.tx.delete(Table::Chunks, &table_key(prefix, &next.first))?;
+                self.tx
+                    .delete(Table::Chunks, &table_key(prefix, &next.first))?;
                 is_last = false;
             }
             self.store(prefix, Some(&chunk.first), &entries, is_last)?;
@@ -199,7 +200,9 @@ impl<'a, 'tx> ChunkWriter<'a, 'tx> {
         let (from, to) = (table_key(prefix, &LOWEST), table_key(prefix, key));
         let bounds = (Bound::Included(&*from), Bound::Included(&*to));
         let found = self.tx.last(Table::Chunks, bounds)?;
-        found.map(|(key, value)| Chunk::new(&key, value)).transpose()
+        found
+            .map(|(key, value)| Chunk::new(&key, value))
+            .transpose()
     }
 
     fn first_from(
@@ -211,7 +214,9 @@ impl<'a, 'tx> ChunkWriter<'a, 'tx> {
         let to = table_key(prefix, &HIGHEST);
         let bounds = (Bound::Included(&*from), Bound::Included(&*to));
         let found = self.tx.first(Table::Chunks, bounds)?;
-        found.map(|(key, value)| Chunk::new(&key, value)).transpose()
+        found
+            .map(|(key, value)| Chunk::new(&key, value))
+            .transpose()
     }
 
     /// The first key of the chunk behind the one that begins with `key`.
@@ -444,7 +449,9 @@ impl Chunk {
 type EntryBytes = [u8; ENTRY_BYTES];
 
 fn key_of(entry: &EntryBytes) -> &EntryKey {
-    entry.first_chunk().expect("an entry is longer than its key")
+    entry
+        .first_chunk()
+        .expect("an entry is longer than its key")
 }
 
 /// Two sorted lists as one; of equal keys the second's entry stays.
@@ -707,7 +714,10 @@ mod tests {
         let reader = ChunkReader::new(&database.snapshot().unwrap());
         let found: Result<Vec<_>, _> = reader.all(b"s", Order::Ascending).unwrap().collect();
         let found = found.unwrap();
-        assert_eq!((found.len() as u64, 666), (reader.count(b"s").unwrap(), found.len()));
+        assert_eq!(
+            (found.len() as u64, 666),
+            (reader.count(b"s").unwrap(), found.len())
+        );
         assert!(found.iter().all(|entry| entry.key[35] == 200
             && entry.slot == u64::from(entry.type_number) + 1
             && entry.type_number % 3 != 0));
@@ -835,7 +845,10 @@ mod tests {
     fn remove(database: &Database, model: &mut Model, map: u8, mut keys: Vec<u16>) {
         keys.sort_unstable();
         keys.dedup();
-        let keys: Vec<_> = keys.into_iter().map(|n| entry(n.into(), 0, 0).key).collect();
+        let keys: Vec<_> = keys
+            .into_iter()
+            .map(|n| entry(n.into(), 0, 0).key)
+            .collect();
         let model = &mut model[usize::from(map)];
         let gone = keys.iter().filter(|key| model.remove(*key).is_some());
         let gone = gone.count() as u64;
@@ -865,7 +878,10 @@ mod tests {
             expected.reverse();
         }
         prop_assert_eq!(reader.count(&[map]).unwrap(), model.len() as u64);
-        prop_assert_eq!(reader.first(&[map]).unwrap(), model.values().next().copied());
+        prop_assert_eq!(
+            reader.first(&[map]).unwrap(),
+            model.values().next().copied()
+        );
         prop_assert_eq!(reader.last(&[map]).unwrap(), model.values().last().copied());
         Ok(())
     }

@@ -274,7 +274,9 @@ impl Opened {
         if let Some(progress) = options.progress.clone() {
             builder.set_repair_callback(move |session| progress(session.progress()));
         }
-        let engine = health.guard("opening", || builder.create_with_backend(gate.engine_side()));
+        let engine = health.guard("opening", || {
+            builder.create_with_backend(gate.engine_side())
+        });
         if engine.is_err() {
             gate.shut();
         }

@@ -82,13 +82,14 @@ impl Snapshot {
         if let Some(opened) = place.get() {
             return Ok(opened.as_ref());
         }
-        let opened = self.guard(
-            || match self.shared.transaction.open_table(table.definition()) {
-                Ok(table) => Ok(Some(table)),
-                Err(::redb::TableError::TableDoesNotExist(_)) => Ok(None),
-                Err(error) => Err(error),
-            },
-        )?;
+        let opened =
+            self.guard(
+                || match self.shared.transaction.open_table(table.definition()) {
+                    Ok(table) => Ok(Some(table)),
+                    Err(::redb::TableError::TableDoesNotExist(_)) => Ok(None),
+                    Err(error) => Err(error),
+                },
+            )?;
         Ok(place.get_or_init(|| opened).as_ref())
     }
 

@@ -148,9 +148,7 @@ impl<'tx> WriteTx<'tx> {
     fn table(&self, table: Table) -> Result<RefMut<'_, Bytes<'tx>>, StoreError> {
         let mut place = self.tables[table as usize].borrow_mut();
         if place.is_none() {
-            *place = Some(self.guard(WRITING, || {
-                self.transaction.open_table(table.definition())
-            })?);
+            *place = Some(self.guard(WRITING, || self.transaction.open_table(table.definition()))?);
         }
         Ok(RefMut::map(place, |place| {
             place.as_mut().expect("filled above")

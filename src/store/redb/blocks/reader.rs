@@ -1,0 +1,162 @@
+//! Reading events by their slots.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::super::database::{Pairs, Snapshot, Table, Value};
+use super::super::record::Record;
+use super::super::types::TypeNames;
+use super::cache::BlockCache;
+use super::format::{Block, block_key};
+use crate::event::Event;
+use crate::store::StoreError;
+
+/// Reads events as they are in a snapshot.
+#[derive(Debug, Clone)]
+pub(in crate::store::redb) struct BlockReader {
+    snapshot: Snapshot,
+    cache: Arc<BlockCache>,
+    types: Arc<TypeNames>,
+}
+
+/// An event and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::store::redb) struct Stored {
+    /// Its slot.
+    pub(in crate::store::redb) slot: u64,
+    /// The number of its type.
+    pub(in crate::store::redb) type_number: u32,
+    /// The event.
+    pub(in crate::store::redb) event: Arc<Event>,
+}
+
+impl BlockReader {
+    /// Blocks come from the cache where they are in it, and go there where not.
+    pub(in crate::store::redb) fn new(
+        snapshot: &Snapshot,
+        cache: Arc<BlockCache>,
+        types: Arc<TypeNames>,
+    ) -> Self {
+        Self {
+            snapshot: snapshot.clone(),
+            cache,
+            types,
+        }
+    }
+
+    /// The event of a slot.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where it is not there, or not as it was written; those of the snapshot.
+    pub(in crate::store::redb) fn event(&self, slot: u64) -> Result<Arc<Event>, StoreError> {
+        let decode = |record: &[u8]| stored(&self.types, slot, record).map(|stored| stored.event);
+        if let Some(event) = self.cache.read(slot, decode) {
+            return event;
+        }
+        let key = block_key(slot);
+        let up_to = (Bound::Unbounded, Bound::Included(&key[..]));
+        let pair = self.snapshot.range(Table::Blocks, up_to)?.next_back();
+        let (key, value) = pair.ok_or_else(|| missing(slot))??;
+        let block = Block::check(&key, &value)?;
+        let at = block.find(slot).ok_or_else(|| missing(slot))?;
+        let event = decode(block.from_record(at).ok_or_else(|| missing(slot))?);
+        self.cache.insert(block.base(), &value);
+        event
+    }
+
+    /// All events from `slot` on in the order of their slots, those that are no longer in use too; nothing goes to the cache.
+    ///
+    /// A block or an event that is damaged gives one error, and the walk goes on behind it.
+    ///
+    /// # Errors
+    /// Those of the snapshot.
+    pub(in crate::store::redb) fn walk(&self, slot: u64) -> Result<Walk, StoreError> {
+        let key = block_key(slot);
+        let (up_to, behind) = (Bound::Included(&key[..]), Bound::Excluded(&key[..]));
+        let range = |bounds| self.snapshot.range(Table::Blocks, bounds);
+        let first = range((Bound::Unbounded, up_to))?.next_back().transpose()?;
+        Ok(Walk {
+            types: self.types.clone(),
+            from: slot,
+            first,
+            pairs: range((behind, Bound::Unbounded))?,
+            block: None,
+        })
+    }
+}
+
+/// Events in the order of their slots.
+#[derive(Debug)]
+pub(in crate::store::redb) struct Walk {
+    types: Arc<TypeNames>,
+    from: u64,
+    first: Option<(Value, Value)>,
+    pairs: Pairs,
+    /// A checked block, and which record is next.
+    block: Option<(Value, usize)>,
+}
+
+impl Walk {
+    fn next_of_block(&mut self) -> Option<Result<Stored, StoreError>> {
+        let (value, next) = self.block.as_mut()?;
+        let block = Block::parse(value)?;
+        loop {
+            let at = *next;
+            let slot = block.slot(at)?;
+            *next += 1;
+            if slot >= self.from {
+                let record = block.from_record(at).ok_or_else(|| missing(slot));
+                return Some(record.and_then(|record| stored(&self.types, slot, record)));
+            }
+        }
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Result<Stored, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(found) = self.next_of_block() {
+                return Some(found);
+            }
+            self.block = None;
+            let pair = match self.first.take() {
+                Some(pair) => Ok(pair),
+                None => self.pairs.next()?,
+            };
+            let checked = pair.and_then(|(key, value)| {
+                Block::check(&key, &value)?;
+                Ok(value)
+            });
+            match checked {
+                Ok(value) => self.block = Some((value, 0)),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+fn stored(types: &TypeNames, slot: u64, record: &[u8]) -> Result<Stored, StoreError> {
+    let (record, _) = Record::decode(record).map_err(|error| damaged(slot, error.to_string()))?;
+    let Some(event_type) = types.get(record.type_number) else {
+        let reason = format!("it has event type {}, which is none", record.type_number);
+        return Err(damaged(slot, reason));
+    };
+    Ok(Stored {
+        slot,
+        type_number: record.type_number,
+        event: Arc::new(record.to_event(event_type)),
+    })
+}
+
+fn missing(slot: u64) -> StoreError {
+    damaged(slot, "it is not there".to_owned())
+}
+
+fn damaged(slot: u64, reason: String) -> StoreError {
+    StoreError::Damaged {
+        what: format!("the event in slot {slot}"),
+        reason,
+    }
+}
