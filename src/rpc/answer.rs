@@ -96,7 +96,8 @@ pub fn panic_response(payload: &(dyn std::any::Any + Send)) -> CommandResponse {
     CommandResponse::exception(text)
 }
 
-fn usable(
+/// Reads the frames of a request.
+pub(crate) fn usable(
     frames: &[impl AsRef<[u8]>],
     limits: RequestLimits,
     dialect: Dialect,

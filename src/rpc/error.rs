@@ -137,6 +137,12 @@ pub enum RpcError {
         /// Nonce of both requests.
         nonce: String,
     },
+    /// The service gives no history.
+    #[error("the service gives no history: {reason}")]
+    NoHistory {
+        /// What it said.
+        reason: String,
+    },
     /// The reply belongs to another request.
     #[error("the reply carries nonce {found}, the request had {expected}")]
     WrongNonce {
@@ -175,6 +181,11 @@ impl RpcError {
             self,
             Self::Refused { .. } | Self::Exposed { .. } | Self::Keys(_)
         )
+    }
+
+    /// Whether the service keeps no history, or gives none to this client.
+    pub fn is_no_history(&self) -> bool {
+        matches!(self, Self::NoHistory { .. })
     }
 
     /// Whether the service or the client is stopped.

@@ -38,15 +38,18 @@ impl Message {
     /// # Errors
     /// [`DecodeError::Length`] unless the topic frame has exactly 4 bytes.
     pub fn decode(topic: &[u8], body: impl Into<Vec<u8>>) -> Result<Self, DecodeError> {
-        let topic = Topic::from_frame(topic)?;
-        let body = body.into();
+        Ok(Self::of(Topic::from_frame(topic)?, body.into()))
+    }
+
+    /// The same for a topic that is known.
+    pub(crate) fn of(topic: Topic, body: Vec<u8>) -> Self {
         let extras = read_extras(&body);
-        Ok(Self {
+        Self {
             topic,
             body,
             epoch: extras.map(|(epoch, _)| epoch),
             sequence: extras.map(|(_, sequence)| sequence),
-        })
+        }
     }
 
     /// A message as this service publishes it, for those who listen within the process.

@@ -27,6 +27,7 @@ mod defer;
 mod dialect;
 mod error;
 mod event;
+mod history;
 pub mod json;
 mod kind;
 pub mod kind_0_9_7;
@@ -49,6 +50,10 @@ pub use dialect::Dialect;
 pub use error::RpcError;
 pub(crate) use error::chain;
 pub use event::Event;
+pub use history::{
+    BAD_HISTORY_REQUEST, HISTORY_BUSY, HISTORY_COMMAND, History, HistoryMessage, HistoryPage,
+    HistoryRequest, HistoryStart, MAX_PAGE_MESSAGES, Position, Verdict,
+};
 pub use kind::EventKind;
 pub use message::{Heartbeat, Message, append_extras};
 pub use nonce::Nonce;

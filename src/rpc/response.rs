@@ -107,6 +107,12 @@ impl CommandResponse {
         self
     }
 
+    /// The same with data that are JSON text already.
+    pub(crate) fn with_data_text(mut self, text: Vec<u8>) -> Self {
+        self.data = Payload::Text(text);
+        self
+    }
+
     /// Sets the error code; 0 means none.
     #[must_use]
     pub const fn with_error_code(mut self, code: i64) -> Self {

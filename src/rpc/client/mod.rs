@@ -1,6 +1,7 @@
 //! The other end of the wire: asks a service and follows what it publishes.
 
 mod handshakes;
+mod join;
 mod moment;
 mod options;
 mod remote;

@@ -42,6 +42,8 @@ pub struct ClientOptions {
     /// Deepest nesting of arrays and objects in a reply. Defaults to 64; more than
     /// [`DEPTH_CEILING`](crate::rpc::json::DEPTH_CEILING) (256) counts as that.
     pub max_depth: usize,
+    /// A subscription that began with history reads from history, too, what it misses later. Defaults to `true`.
+    pub fill_gaps: bool,
     /// This client's keys and the service's public key. `None`, the default, is no encryption.
     pub keys: Option<ClientKeys>,
 }
@@ -75,6 +77,7 @@ impl Default for ClientOptions {
             notice_capacity: 1_000,
             max_message_bytes: 64 << 20,
             max_depth: 64,
+            fill_gaps: true,
             keys: None,
         }
     }
@@ -150,6 +153,13 @@ impl ClientOptions {
     #[must_use]
     pub fn max_depth(mut self, depth: usize) -> Self {
         self.max_depth = depth;
+        self
+    }
+
+    /// Sets [`fill_gaps`](Self::fill_gaps).
+    #[must_use]
+    pub fn fill_gaps(mut self, fill: bool) -> Self {
+        self.fill_gaps = fill;
         self
     }
 

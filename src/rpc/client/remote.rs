@@ -6,7 +6,11 @@ use crossbeam_channel::RecvTimeoutError;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::rpc::{ApiCommand, CommandRequest, CommandResult, Nonce, Response, RpcError, Topic};
+use crate::rpc::history::{decode_page, request_data};
+use crate::rpc::{
+    ApiCommand, CommandRequest, CommandResult, HISTORY_BUSY, HISTORY_COMMAND, HistoryPage,
+    HistoryRequest, HistoryStart, Nonce, Response, RpcError, Topic,
+};
 use crate::time;
 use crate::zsocket::{Context, Endpoint, SocketOptions, SocketSecurity};
 
@@ -222,6 +226,73 @@ impl RemoteClient {
             self.plan(topics.to_vec()),
             self.shared.options.notice_capacity,
         )
+    }
+
+    /// Follows topics (none for all) from a place in the past: history first, then what is published, as one stream.
+    ///
+    /// Within a start of the service every message comes exactly once and in the order of its topic, whichever way it came.
+    /// [`Notice::Resumed`](crate::rpc::Notice::Resumed), [`CutShort`](crate::rpc::Notice::CutShort),
+    /// [`OtherEpoch`](crate::rpc::Notice::OtherEpoch) or [`NoHistory`](crate::rpc::Notice::NoHistory) says where it begins; messages
+    /// that neither way has are a [`Gap`](crate::rpc::Notice::Gap). What a broken connection or a slow reader misses later is read
+    /// from history, too ([`ClientOptions::fill_gaps`]).
+    ///
+    /// Returns before the service is connected. It has a second thread, `acqbus-history`; dropping the subscription waits for the
+    /// request that this thread is at, for at most [`ClientOptions::timeout`] and its repeats.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub fn subscribe_from(
+        &self,
+        topics: &[Topic],
+        start: HistoryStart,
+    ) -> Result<Subscription, RpcError> {
+        Subscription::open_from(
+            self.plan(topics.to_vec()),
+            self.shared.options.notice_capacity,
+            self.clone(),
+            start,
+        )
+    }
+
+    /// Asks for one page of what was published before; [`subscribe_from`](Self::subscribe_from) asks for all.
+    ///
+    /// Blocks as [`request`](Self::request).
+    ///
+    /// # Errors
+    /// [`RpcError::NoHistory`] when the service keeps none or does not give it to this client, [`RpcError::TimedOut`] also when too
+    /// many others ask, and as [`request`](Self::request).
+    pub fn history(&self, request: &HistoryRequest) -> Result<HistoryPage, RpcError> {
+        let started = Instant::now();
+        let command = CommandRequest::new(ApiCommand::UserDefined)
+            .with_custom_command(HISTORY_COMMAND)
+            .with_data(&request_data(request))?;
+        let shared = &*self.shared;
+        let attempts = Attempts {
+            requesters: &shared.requesters,
+            options: &shared.options,
+            client_id: None,
+            started,
+            deadline: None,
+        };
+        // It reads only, whoever answers.
+        let reply = attempts.run(&self.with_nonce(&command), || true)?;
+        let page = match reply.result() {
+            CommandResult::Success => decode_page(reply.data()),
+            CommandResult::Failed if reply.error_code() == HISTORY_BUSY => {
+                return Err(RpcError::TimedOut {
+                    endpoint: shared.requesters.endpoint().to_string(),
+                    waited: started.elapsed(),
+                    attempts: 1,
+                });
+            }
+            _ => None,
+        };
+        page.ok_or_else(|| RpcError::NoHistory {
+            reason: reply
+                .error_message()
+                .unwrap_or("the service does not know the request")
+                .to_owned(),
+        })
     }
 
     /// The identity under which requests are run once.

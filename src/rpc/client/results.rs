@@ -211,7 +211,12 @@ impl Shared {
             Notice::Disconnected => self.become_ready(Readiness::Unconnected),
             // The link stands, and will not be reported again.
             Notice::HeartbeatLost { .. } => self.doubt(),
-            Notice::Gap { .. } => {}
+            // A plain subscription has none of the others.
+            Notice::Gap { .. }
+            | Notice::Resumed
+            | Notice::CutShort { .. }
+            | Notice::OtherEpoch { .. }
+            | Notice::NoHistory { .. } => {}
         }
     }
 

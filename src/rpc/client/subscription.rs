@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use crate::rpc::{Message, RpcError, Topic};
+use crate::rpc::{HistoryStart, Message, RpcError, Topic};
 use crate::zsocket::{
     self, Context, Endpoint, Frame, MonitorEvent, Socket, SocketKind, SocketOptions, WakeReceiver,
     Waker, wake_pair,
 };
 
 use super::handshakes::Handshakes;
+use super::join::Joiner;
+use super::remote::RemoteClient;
 use super::tracker::{Patience, Tracker};
 
 /// What a subscriber learns, in the order in which it learns it.
@@ -60,6 +62,26 @@ pub enum Notice {
         /// What the handshake said.
         reason: String,
     },
+    /// History begins where it was asked for; it comes next. With
+    /// [`RemoteClient::subscribe_from`](crate::rpc::RemoteClient::subscribe_from) only, as the three below.
+    Resumed,
+    /// The history of a topic is not kept from where it was asked for.
+    CutShort {
+        /// The topic.
+        topic: Topic,
+        /// The first number that is kept; what precedes it is lost.
+        at: u64,
+    },
+    /// The position is of another start of the service; the history begins with the first message of the present one.
+    OtherEpoch {
+        /// The present start.
+        epoch: u64,
+    },
+    /// There is no history: what follows is what is published now.
+    NoHistory {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// A running subscription: a queue of [`Notice`]s filled by its own thread, `acqbus-subscriber`.
@@ -91,17 +113,37 @@ pub struct Subscription {
     // Dropped first, so that a thread that waits for room in the queue ends, whoever else holds the queue.
     _running: Sender<Infallible>,
     notices: Receiver<Notice>,
+    // Before the follower, which may wait for it.
+    joiner: Option<Joiner>,
     follower: Follower,
 }
 
 impl Subscription {
     pub(crate) fn open(plan: Plan, capacity: usize) -> Result<Self, RpcError> {
-        let (sender, notices) = crossbeam_channel::bounded(capacity.max(1));
-        let (running, ended) = crossbeam_channel::bounded(0);
-        let follower = Follower::start(plan, move |notice| hand_over(&sender, notice, &ended))?;
+        let (running, notices, target) = queue(capacity);
+        let follower = Follower::start(plan, move |notice| target.hand_over(notice))?;
         Ok(Self {
             _running: running,
             notices,
+            joiner: None,
+            follower,
+        })
+    }
+
+    /// The same with history in front.
+    pub(crate) fn open_from(
+        plan: Plan,
+        capacity: usize,
+        client: RemoteClient,
+        start: HistoryStart,
+    ) -> Result<Self, RpcError> {
+        let (running, notices, target) = queue(capacity);
+        let (joiner, live) = Joiner::start(client, start, &plan.topics, target)?;
+        let follower = Follower::start(plan, live)?;
+        Ok(Self {
+            _running: running,
+            notices,
+            joiner: Some(joiner),
             follower,
         })
     }
@@ -146,17 +188,55 @@ impl Subscription {
     pub fn malformed(&self) -> u64 {
         self.follower.malformed.load(Ordering::Relaxed)
     }
+
+    /// How many messages did not fit the buffer while history was read, and so were taken from history, too; none is lost by it.
+    ///
+    /// 0 without history.
+    #[must_use]
+    pub fn read_again(&self) -> u64 {
+        self.joiner.as_ref().map_or(0, Joiner::forgotten)
+    }
 }
 
-/// Waits for room in the queue, unless the subscription ends; `false` when it has.
-fn hand_over(queue: &Sender<Notice>, notice: Notice, ended: &Receiver<Infallible>) -> bool {
-    match queue.try_send(notice) {
-        Ok(()) => true,
-        Err(TrySendError::Disconnected(_)) => false,
-        Err(TrySendError::Full(notice)) => crossbeam_channel::select! {
-            send(queue, notice) -> sent => sent.is_ok(),
-            recv(ended) -> _ => false,
-        },
+fn queue(capacity: usize) -> (Sender<Infallible>, Receiver<Notice>, Target) {
+    let (queue, notices) = crossbeam_channel::bounded(capacity.max(1));
+    let (running, ended) = crossbeam_channel::bounded(0);
+    (running, notices, Target { queue, ended })
+}
+
+/// The reader's queue, as the thread that fills it sees it.
+#[derive(Debug)]
+pub(crate) struct Target {
+    queue: Sender<Notice>,
+    ended: Receiver<Infallible>,
+}
+
+impl Target {
+    /// Waits for room in the queue, unless the subscription ends; `false` when it has.
+    pub(crate) fn hand_over(&self, notice: Notice) -> bool {
+        match self.queue.try_send(notice) {
+            Ok(()) => true,
+            Err(TrySendError::Disconnected(_)) => false,
+            Err(TrySendError::Full(notice)) => crossbeam_channel::select! {
+                send(self.queue, notice) -> sent => sent.is_ok(),
+                recv(self.ended) -> _ => false,
+            },
+        }
+    }
+}
+
+/// Takes what a follower learns, on the follower's thread.
+pub(crate) trait Sink: Send + 'static {
+    /// A heartbeat was heard; the notices that it gave come next.
+    fn heard(&mut self, _tracker: &Tracker) {}
+
+    /// Takes a notice and says whether more is wanted.
+    fn take(&mut self, notice: Notice, tracker: &Tracker) -> bool;
+}
+
+impl<F: FnMut(Notice) -> bool + Send + 'static> Sink for F {
+    fn take(&mut self, notice: Notice, _: &Tracker) -> bool {
+        self(notice)
     }
 }
 
@@ -181,11 +261,8 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// `sink` takes each notice on the follower's thread and says whether it wants more.
-    pub(crate) fn start(
-        plan: Plan,
-        sink: impl FnMut(Notice) -> bool + Send + 'static,
-    ) -> Result<Self, RpcError> {
+    /// `sink` takes each notice on the follower's thread.
+    pub(crate) fn start(plan: Plan, sink: impl Sink) -> Result<Self, RpcError> {
         let socket = plan.context.socket(SocketKind::Sub, &plan.options)?;
         socket.monitor_sessions()?;
         if plan.topics.is_empty() {
@@ -265,7 +342,7 @@ struct Run<S> {
     sink: S,
 }
 
-impl<S: FnMut(Notice) -> bool> Run<S> {
+impl<S: Sink> Run<S> {
     fn run(mut self) {
         if let Err(error) = self.follow() {
             log::error!("a subscription ended: {error}");
@@ -318,6 +395,9 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
         };
         self.tracker
             .handle(Instant::now(), &message, &mut self.notices);
+        if message.topic == Topic::HEARTBEAT && self.tracker.is_alive() {
+            self.sink.heard(&self.tracker);
+        }
         if self.tracker.wants(message.topic) {
             self.notices.push(Notice::Message(message));
         }
@@ -381,8 +461,10 @@ impl<S: FnMut(Notice) -> bool> Run<S> {
     }
 
     fn hand_on(&mut self) -> bool {
-        let sink = &mut self.sink;
-        self.notices.drain(..).all(sink)
+        let (sink, tracker) = (&mut self.sink, &self.tracker);
+        self.notices
+            .drain(..)
+            .all(|notice| sink.take(notice, tracker))
     }
 
     fn block(&mut self) -> Result<(), RpcError> {

@@ -29,6 +29,28 @@ pub(crate) struct Tracker {
     behind_until: Option<Instant>,
     alive: bool,
     patience: Patience,
+    /// The start of the service and the number of the last message handled, where both are known.
+    place: Option<(u64, u64)>,
+}
+
+/// Where the topics of one start of a service stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) epoch: u64,
+    /// The last number of each topic.
+    pub(crate) last: BTreeMap<Topic, u64>,
+    /// Whether a topic that is absent has had no message.
+    pub(crate) complete: bool,
+}
+
+impl Standing {
+    /// Whether a message lies behind it, and so comes from the wire.
+    pub(crate) fn is_behind(&self, topic: Topic, sequence: u64) -> bool {
+        match self.last.get(&topic) {
+            Some(last) => sequence > *last,
+            None => self.complete,
+        }
+    }
 }
 
 /// How long a subscriber waits for the next heartbeat before it reports silence.
@@ -53,6 +75,7 @@ impl Tracker {
             behind_until: None,
             alive: false,
             patience,
+            place: None,
         }
     }
 
@@ -82,6 +105,7 @@ impl Tracker {
             self.follow_run(&run, notices);
         }
         self.follow_message(message, notices);
+        self.place = self.place_of(message);
         if let Some(sequences) = heartbeat.and_then(|heartbeat| heartbeat.sequences) {
             self.follow_listed(&sequences, notices);
         }
@@ -90,6 +114,32 @@ impl Tracker {
     /// Whether the last heartbeat is recent enough.
     pub(crate) fn is_alive(&self) -> bool {
         self.alive
+    }
+
+    /// The start of the service, once a heartbeat has told it.
+    pub(crate) fn epoch(&self) -> Option<u64> {
+        self.epoch
+    }
+
+    /// The start of the service and the number of the last message handled, also of one that carries none.
+    pub(crate) fn place(&self) -> Option<(u64, u64)> {
+        self.place
+    }
+
+    /// Where each wanted topic stands; `None` before the first heartbeat with numbers.
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        let epoch = self.epoch?;
+        let mut last = BTreeMap::new();
+        for (topic, next) in &self.next {
+            if self.wants(*topic) {
+                last.insert(*topic, next.saturating_sub(1));
+            }
+        }
+        Some(Standing {
+            epoch,
+            last,
+            complete: self.from_the_start,
+        })
     }
 
     /// When silence is to be reported, unless a heartbeat comes first.
@@ -157,6 +207,17 @@ impl Tracker {
             self.unproven.push(run);
         }
         self.follow_run(&run, notices);
+    }
+
+    fn place_of(&self, message: &Message) -> Option<(u64, u64)> {
+        let epoch = self.epoch?;
+        match message.epoch.zip(message.sequence) {
+            Some((of, sequence)) if of == epoch => Some((epoch, sequence)),
+            _ => {
+                let next = self.expected(message.topic)?;
+                Some((epoch, next.saturating_sub(1)))
+            }
+        }
     }
 
     /// Takes messages of one topic that came one after the other; those of an epoch that is not the known one have no numbers.

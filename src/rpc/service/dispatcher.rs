@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crate::rpc::answer::{Answered, RequestLimits, answer, panic_response};
+use crate::rpc::answer::{Answered, RequestLimits, answer, panic_response, usable};
 use crate::rpc::defer::{Deferrals, Origin};
 use crate::rpc::service::admission::Admission;
 use crate::rpc::service::delegate::{CommandRequestDelegate, DelegateSlot};
+use crate::rpc::service::historian::Historian;
 use crate::rpc::service::once::{Asker, OnceWindow, Seen};
 use crate::rpc::service::refusals::Refusals;
 use crate::rpc::service::stats::Meters;
 use crate::rpc::{
-    ApiCommand, CommandRequest, CommandResponse, Dialect, chain, encode_unusable_reply,
+    ApiCommand, CommandRequest, CommandResponse, Dialect, HISTORY_BUSY, HISTORY_COMMAND, chain,
+    encode_reply, encode_unusable_reply,
 };
 use crate::zsocket::{self, Frame, Role, Socket, WakeReceiver};
 
@@ -30,6 +32,8 @@ pub(crate) struct Dispatcher {
     pub(crate) once: OnceWindow,
     pub(crate) meters: Arc<Meters>,
     pub(crate) refusals: Refusals,
+    /// What remembers what was published, if anything does.
+    pub(crate) historian: Option<Historian>,
     pub(crate) admission: Option<Admission>,
     pub(crate) admin_commands: Vec<ApiCommand>,
     pub(crate) limits: RequestLimits,
@@ -41,6 +45,7 @@ impl Dispatcher {
     pub(crate) fn run(mut self) {
         let mut reply = Vec::with_capacity(512);
         while !self.stopping.load(Ordering::Acquire) {
+            self.send_history();
             match self.socket.try_recv_message(MAX_FRAMES) {
                 Ok(Some(message)) => {
                     self.handle(&message.frames, message.dropped_frames, &mut reply)
@@ -93,10 +98,20 @@ impl Dispatcher {
         };
         let (envelope, body) = frames.split_at(delimiter + 1);
         reply.clear();
+        if excess == 0 && self.ask_history(envelope, body, reply) {
+            if !reply.is_empty() {
+                self.send(envelope, reply);
+            }
+            return;
+        }
         self.answer(body, excess, reply);
-        // A client that is gone or does not read loses its reply, as with REP; unlike there it is counted.
+        self.send(envelope, reply);
+    }
+
+    /// A client that is gone or does not read loses its reply, as with REP; unlike there it is counted.
+    fn send(&self, envelope: &[impl AsRef<[u8]>], reply: &[u8]) {
         for frame in envelope {
-            if let Err(error) = self.socket.try_send_bytes(frame, true) {
+            if let Err(error) = self.socket.try_send_bytes(frame.as_ref(), true) {
                 log::debug!("a reply was not sent: {error}");
                 self.meters.send_failed();
                 return;
@@ -106,6 +121,50 @@ impl Dispatcher {
             log::debug!("a reply was not sent: {error}");
             self.meters.send_failed();
         }
+    }
+
+    /// The replies that the history has ready by now.
+    fn send_history(&self) {
+        while let Some(answer) = self.historian.as_ref().and_then(Historian::take_answer) {
+            self.send(&answer.envelope, &answer.reply);
+        }
+    }
+
+    /// Hands a request for history to those who answer it; `false` when it is another, or nobody does.
+    ///
+    /// A reply is there only when the history does not get the request.
+    fn ask_history(&mut self, envelope: &[Frame], body: &[Frame], reply: &mut Vec<u8>) -> bool {
+        let (Some(historian), [frame]) = (&self.historian, body) else {
+            return false;
+        };
+        if frame.len() > self.limits.bytes || !Historian::may_be_asked_by(frame) {
+            return false;
+        }
+        let Ok(mut request) = usable(body, self.limits, self.dialect) else {
+            return false;
+        };
+        let asks = request.command() == ApiCommand::UserDefined
+            && request.custom_command_value() == HISTORY_COMMAND;
+        if !asks {
+            return false;
+        }
+        self.meters.command();
+        let response = match self.admit(&mut request, frame, Role::Viewer) {
+            Err(why) => {
+                self.meters.refused_command();
+                CommandResponse::failed(NOT_PERMITTED, why)
+            }
+            Ok(()) if historian.ask(envelope, request.clone()) => return true,
+            Ok(()) => CommandResponse::failed(HISTORY_BUSY, "too many ask for history; ask again"),
+        };
+        encode_reply(
+            request.nonce(),
+            request.command(),
+            &response,
+            self.dialect,
+            reply,
+        );
+        true
     }
 
     fn answer(&mut self, body: &[Frame], excess: usize, reply: &mut Vec<u8>) {
@@ -124,7 +183,8 @@ impl Dispatcher {
     }
 
     fn respond(&mut self, request: &mut CommandRequest, frame: &Frame) -> CommandResponse {
-        if let Err(why) = self.admit(request, frame) {
+        let needed = self.needed_role(request.command());
+        if let Err(why) = self.admit(request, frame, needed) {
             self.meters.refused_command();
             return CommandResponse::failed(NOT_PERMITTED, why);
         }
@@ -158,13 +218,17 @@ impl Dispatcher {
     }
 
     /// Checks the right of who asks, and notes his name in the request and in the log.
-    fn admit(&self, request: &mut CommandRequest, frame: &Frame) -> Result<(), String> {
+    fn admit(
+        &self,
+        request: &mut CommandRequest,
+        frame: &Frame,
+        needed: Role,
+    ) -> Result<(), String> {
         let Some(admission) = &self.admission else {
             return Ok(());
         };
         let command = request.command();
         let admitted = admission.user(frame).and_then(|(user, role)| {
-            let needed = self.needed_role(command);
             if role < needed {
                 return Err(format!("{user} has the role {role}, this takes {needed}"));
             }

@@ -4,6 +4,7 @@
 //! callers ── publisher ──> outbox ──> publisher_thread (XPUB) ──> subscribers
 //!                                       └──> taps
 //! clients ──> dispatcher (ROUTER) ──> once ──> delegate ──> pending ──> publisher
+//!               └──> historian (a thread) ──> history
 //! ```
 
 mod admission;
@@ -12,6 +13,7 @@ mod batch;
 mod binding;
 mod delegate;
 mod dispatcher;
+mod historian;
 mod once;
 mod options;
 mod outbox;

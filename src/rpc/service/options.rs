@@ -1,8 +1,9 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::rpc::service::announcement::Announcement;
-use crate::rpc::{ApiCommand, Dialect};
+use crate::rpc::{ApiCommand, Dialect, History};
 
 /// How a service is named, where it listens, how much it holds, and who may talk to it.
 ///
@@ -78,6 +79,9 @@ pub struct RpcOptions {
     /// Announces the service by multicast while it runs. `None`, the default, does not. A failure is logged and counted
     /// ([`Stats::announce_failures`](crate::rpc::Stats::announce_failures)) and no error of the start.
     pub announce: Option<Announcement>,
+    /// What remembers what was published, for clients that ask for it. `None`, the default, leaves such requests to the delegate,
+    /// as every other of the application's own.
+    pub history: Option<Arc<dyn History>>,
 }
 
 /// What becomes of a message that finds the publishing queue full.
@@ -122,6 +126,7 @@ impl Default for RpcOptions {
             keys: None,
             admin_commands: Vec::new(),
             announce: None,
+            history: None,
         }
     }
 }
@@ -290,6 +295,13 @@ impl RpcOptions {
     #[must_use]
     pub fn announce(mut self, announcement: Announcement) -> Self {
         self.announce = Some(announcement);
+        self
+    }
+
+    /// Sets [`history`](Self::history): clients can ask for what they missed.
+    #[must_use]
+    pub fn history(mut self, history: Arc<dyn History>) -> Self {
+        self.history = Some(history);
         self
     }
 }

@@ -12,6 +12,7 @@ use crate::rpc::service::admission::Admission;
 use crate::rpc::service::binding::Binding;
 use crate::rpc::service::delegate::DelegateSlot;
 use crate::rpc::service::dispatcher::Dispatcher;
+use crate::rpc::service::historian::Historian;
 use crate::rpc::service::once::OnceWindow;
 use crate::rpc::service::options::RpcOptions;
 use crate::rpc::service::outbox::Outbox;
@@ -80,6 +81,15 @@ impl Running {
         let epoch = u64::try_from(time::since_1970().as_micros()).unwrap_or(u64::MAX);
         let stopping = Arc::new(AtomicBool::new(false));
 
+        let historian = match &options.history {
+            Some(history) => Some(Historian::start(
+                Arc::clone(history),
+                epoch,
+                options.dialect,
+                dispatcher_waker.clone(),
+            )?),
+            None => None,
+        };
         let publishing = publisher_thread(
             shared,
             publisher_socket,
@@ -96,6 +106,7 @@ impl Running {
             once: OnceWindow::new(options.once_entries.max(1), options.once_window),
             meters: Arc::clone(&shared.meters),
             refusals: Refusals::new("command", &shared.meters),
+            historian,
             admission: dispatcher_admission,
             admin_commands: options.admin_commands.clone(),
             limits: RequestLimits::default()
