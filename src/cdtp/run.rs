@@ -60,6 +60,32 @@ impl RunCondition {
     pub const fn is_good(self) -> bool {
         self.0 == 0
     }
+
+    /// Adds these flags to the metadata of a run; gives the condition that it then has.
+    ///
+    /// Without a flag the metadata stays as it is. With one, `condition_code` and `condition` are set, where they are or at the
+    /// end. A code that is not an integer counts as 0 (as in C++; Python dies of it). Source: facts of ConstellationDAQ 1.0.2.
+    ///
+    /// ```
+    /// use acqbus::cdtp::{RunCondition, Tags, Value};
+    ///
+    /// let mut metadata = Tags::new().with("condition_code", 1).with("condition", "TAINTED");
+    /// let condition = RunCondition::INCOMPLETE.add_to(&mut metadata);
+    /// assert_eq!(condition, RunCondition::TAINTED | RunCondition::INCOMPLETE);
+    /// assert_eq!(metadata.get("condition"), Some(&Value::from("TAINTED|INCOMPLETE")));
+    /// ```
+    pub fn add_to(self, metadata: &mut Tags) -> Self {
+        let sent = match metadata.get(CODE) {
+            Some(Value::Int(code)) => u32::try_from(*code).unwrap_or(0),
+            _ => 0,
+        };
+        let condition = Self(sent) | self;
+        if !self.is_good() {
+            metadata.insert(CODE, condition.bits());
+            metadata.insert(TEXT, condition.to_string());
+        }
+        condition
+    }
 }
 
 impl BitOr for RunCondition {
@@ -348,6 +374,36 @@ mod tests {
             "INCOMPLETE|ABORTED"
         );
         assert_eq!(RunCondition::from_bits(96).to_string(), "96");
+    }
+
+    #[test]
+    fn no_flag_leaves_the_metadata_as_sent() {
+        let sent = Tags::new().with("condition_code", Value::Str("8".into()));
+        let mut metadata = sent.clone();
+        let condition = RunCondition::GOOD.add_to(&mut metadata);
+        assert_eq!(condition, RunCondition::GOOD);
+        assert_eq!(metadata, sent);
+    }
+
+    #[test]
+    fn flags_join_those_that_were_sent() {
+        let mut metadata = Tags::new()
+            .with("condition_code", 0x45)
+            .with("condition", "TAINTED|INTERRUPTED|64");
+        RunCondition::INCOMPLETE.add_to(&mut metadata);
+        let expected = Tags::new()
+            .with("condition_code", 0x47)
+            .with("condition", "TAINTED|INCOMPLETE|INTERRUPTED|64");
+        assert_eq!(metadata, expected);
+    }
+
+    #[test]
+    fn a_code_that_is_no_integer_is_replaced() {
+        for odd in [Value::Str("x".into()), Value::Int(-1), Value::Nil] {
+            let mut metadata = Tags::new().with("condition_code", odd);
+            RunCondition::INCOMPLETE.add_to(&mut metadata);
+            assert_eq!(metadata.get("condition_code"), Some(&Value::Int(2)));
+        }
     }
 
     #[test]

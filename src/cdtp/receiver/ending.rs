@@ -1,6 +1,6 @@
-//! How a run ends: what its EOR announces, and what the receiver adds to it.
+//! How a run ends: what its EOR announces.
 
-use crate::cdtp::{RunCondition, Tags, Value};
+use crate::cdtp::{Tags, Value};
 
 /// What an EOR says about the number of the last record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,26 +48,7 @@ impl Announced {
     }
 }
 
-/// Adds flags to the metadata of a run; gives the condition that it then has.
-///
-/// Without a flag the metadata stays as sent. With one, `condition_code` and `condition` are set, where they are or at the
-/// end. A code that is not an integer counts as 0 (as in C++; Python dies of it). Source: facts of ConstellationDAQ 1.0.2.
-pub(crate) fn add_flags(metadata: &mut Tags, flags: RunCondition) -> RunCondition {
-    let sent = match metadata.get(CONDITION_CODE) {
-        Some(Value::Int(code)) => u32::try_from(*code).unwrap_or(0),
-        _ => 0,
-    };
-    let condition = RunCondition::from_bits(sent) | flags;
-    if flags != RunCondition::GOOD {
-        metadata.insert(CONDITION_CODE, Value::Int(condition.bits().into()));
-        metadata.insert(CONDITION, Value::Str(condition.to_string()));
-    }
-    condition
-}
-
 const DATA_RECORDS: &str = "data_records";
-const CONDITION_CODE: &str = "condition_code";
-const CONDITION: &str = "condition";
 
 /// 2^64, the first float that no `u64` holds.
 const BEYOND_U64: f64 = 18_446_744_073_709_551_616.0;
@@ -95,38 +76,6 @@ mod tests {
             Value::Nil,
         ] {
             assert_eq!(announced(odd), Announced::Unreadable);
-        }
-    }
-
-    #[test]
-    fn no_flag_leaves_the_metadata_as_sent() {
-        let sent = Tags::new().with("condition_code", Value::Str("8".into()));
-        let mut metadata = sent.clone();
-        assert_eq!(
-            add_flags(&mut metadata, RunCondition::GOOD),
-            RunCondition::GOOD
-        );
-        assert_eq!(metadata, sent);
-    }
-
-    #[test]
-    fn flags_join_those_that_were_sent() {
-        let mut metadata = Tags::new()
-            .with("condition_code", 0x45)
-            .with("condition", "TAINTED|INTERRUPTED|64");
-        add_flags(&mut metadata, RunCondition::INCOMPLETE);
-        let expected = Tags::new()
-            .with("condition_code", 0x47)
-            .with("condition", "TAINTED|INCOMPLETE|INTERRUPTED|64");
-        assert_eq!(metadata, expected);
-    }
-
-    #[test]
-    fn a_code_that_is_no_integer_is_replaced() {
-        for odd in [Value::Str("x".into()), Value::Int(-1), Value::Nil] {
-            let mut metadata = Tags::new().with("condition_code", odd);
-            add_flags(&mut metadata, RunCondition::INCOMPLETE);
-            assert_eq!(metadata.get("condition_code"), Some(&Value::Int(2)));
         }
     }
 }

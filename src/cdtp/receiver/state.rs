@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::cdtp::receiver::ending::{Announced, add_flags};
+use crate::cdtp::receiver::ending::Announced;
 use crate::cdtp::receiver::event::{
     Arrival, Bor, Eor, Fault, FaultKind, Lost, RunCounts, RunEvent,
 };
@@ -361,7 +361,7 @@ impl ReceiverState {
         events.push(RunEvent::Eor(Box::new(Eor {
             sender: self.senders[index].name.clone(),
             user_tags,
-            condition: add_flags(&mut metadata, flags),
+            condition: flags.add_to(&mut metadata),
             metadata,
             counts,
         })));
@@ -382,7 +382,7 @@ impl ReceiverState {
         RunEvent::Substitute(Box::new(Eor {
             sender,
             user_tags: Tags::new(),
-            condition: add_flags(&mut metadata, flags),
+            condition: flags.add_to(&mut metadata),
             metadata,
             counts,
         }))

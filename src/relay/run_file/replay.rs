@@ -243,15 +243,7 @@ impl Replay<'_> {
         } else {
             flags
         };
-        if !flags.is_good() {
-            let code = metadata
-                .get("condition_code")
-                .and_then(|code| code.as_u64());
-            let before = code.and_then(|code| u32::try_from(code).ok()).unwrap_or(0);
-            let condition = RunCondition::from_bits(before) | flags;
-            metadata.insert("condition_code", condition.bits());
-            metadata.insert("condition", condition.to_string());
-        }
+        flags.add_to(&mut metadata);
         (user_tags, metadata)
     }
 }
