@@ -20,7 +20,7 @@ use crate::cdtp::value::Value;
 /// assert_eq!(RunCondition::from_bits(66).to_string(), "INCOMPLETE|64");
 /// assert_eq!(RunCondition::default().to_string(), "GOOD");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct RunCondition(u32);
 
 impl RunCondition {
@@ -99,6 +99,13 @@ impl BitOr for RunCondition {
 impl BitOrAssign for RunCondition {
     fn bitor_assign(&mut self, other: Self) {
         self.0 |= other.0;
+    }
+}
+
+/// The names of the flags, as people read them.
+impl fmt::Debug for RunCondition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RunCondition({self})")
     }
 }
 
@@ -374,6 +381,8 @@ mod tests {
             "INCOMPLETE|ABORTED"
         );
         assert_eq!(RunCondition::from_bits(96).to_string(), "96");
+        let two = format!("{:?}", RunCondition::from_bits(3));
+        assert_eq!(two, "RunCondition(TAINTED|INCOMPLETE)");
     }
 
     #[test]
