@@ -117,6 +117,14 @@ pub(crate) fn time_of_day(when: SystemTime) -> String {
     )
 }
 
+/// A number with its noun, whose plural is the noun and `s`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    }
+}
+
 /// The date and the time of day in UTC, as `2026-11-20 21:23:00`.
 pub(crate) fn date_and_time(when: SystemTime) -> String {
     let since = when.duration_since(UNIX_EPOCH).unwrap_or_default();

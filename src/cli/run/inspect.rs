@@ -7,12 +7,11 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::print::{Colour, Output, harmless, rfc_3339};
+use crate::cli::print::{Colour, Output, counted, harmless, rfc_3339};
 use crate::cli::run::digest::Digests;
 use crate::cli::run::progress;
 use crate::cli::run::show;
 use crate::cli::run::source::Copied;
-use crate::cli::run::totals::counted;
 use crate::cli::run::values;
 use crate::relay::run_file::{check, inspect};
 use crate::relay::{Damage, Ending, RunFileEntry, RunFileReader, RunFileSummary};

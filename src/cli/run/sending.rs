@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::cdtp::{DataTransmitter, Eor, Run, RunCondition, RunMetadata, RunStart, Tags};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::print::{self, Colour, Output, harmless, note};
+use crate::cli::print::{self, Colour, Output, counted, harmless, note};
 use crate::cli::run::digest::{Blocks, Digests};
 use crate::cli::run::halt::{Halted, Halting};
 use crate::cli::run::pace::Pace;
@@ -18,7 +18,7 @@ use crate::cli::run::progress::{Counts, Moved, Progress};
 use crate::cli::run::send::explained;
 use crate::cli::run::show;
 use crate::cli::run::source::{self, Batch, Copied, Shape};
-use crate::cli::run::totals::{Moving, Totals, counted};
+use crate::cli::run::totals::{Moving, Totals};
 use crate::relay::run_file::replay_with;
 use crate::relay::{Damage, RelayError, ReplayControl, RunFileReader, Speed, StoredRecord};
 

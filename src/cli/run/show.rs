@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::cdtp::{Bor, Eor, Fault, Lost, RunCondition, Tags};
-use crate::cli::print::{Colour, Output, harmless};
+use crate::cli::print::{Colour, Output, counted, harmless};
 use crate::cli::run::progress;
-use crate::cli::run::totals::counted;
 use crate::cli::run::values;
 
 /// A begin of run as an object.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::cli::exit::Failure;
-use crate::cli::print::{Output, note};
+use crate::cli::print::{Output, counted, note};
 use crate::cli::run::progress::{self, Moved};
 
 /// What was moved in all.
@@ -93,14 +93,6 @@ impl Totals {
             text.push_str(&format!("\n-- sha256 {digest}"));
         }
         text
-    }
-}
-
-/// A number with its noun.
-pub(super) fn counted(count: u64, noun: &str) -> String {
-    match count {
-        1 => format!("1 {noun}"),
-        _ => format!("{count} {noun}s"),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use crate::cli::print::{Colour, Output, harmless, time_of_day};
+use crate::cli::print::{Colour, Output, counted, harmless, time_of_day};
 use crate::rpc::{CommandRequest, CommandResult};
 use crate::simulator::{Observation, Occurrence, ScriptAction, SimulatedVersion, SimulatorStats};
 
@@ -78,8 +78,11 @@ pub(crate) fn line(observation: &Observation, version: SimulatedVersion, out: Ou
 /// What the rig has counted, in words.
 pub(crate) fn stats(stats: &SimulatorStats) -> String {
     let mut text = format!(
-        "-- {} commands, {} events, {} property changes, {} results",
-        stats.commands, stats.events, stats.properties, stats.results
+        "-- {}, {}, {}, {}",
+        counted(stats.commands, "command"),
+        counted(stats.events, "event"),
+        counted(stats.properties, "property change"),
+        counted(stats.results, "result"),
     );
     for (count, what) in [
         (stats.withheld, "withheld by faults"),
@@ -157,5 +160,18 @@ fn fault(action: &ScriptAction) -> &'static str {
         ScriptAction::Restart { .. } => "restart",
         ScriptAction::Silence { .. } => "silence",
         ScriptAction::Event(_) | ScriptAction::Property(_) | ScriptAction::Raw { .. } => "none",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_a_kind_is_told_in_the_singular() {
+        let mut counted = SimulatorStats::default();
+        (counted.commands, counted.events) = (1, 2);
+        let text = "-- 1 command, 2 events, 0 property changes, 0 results";
+        assert_eq!(stats(&counted), text);
     }
 }
