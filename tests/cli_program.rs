@@ -215,7 +215,11 @@ fn every_flag_has_a_variable() {
         ("listen", "ACQBUS_DURATION", "soon", "ACQBUS_DURATION"),
         ("listen", "ACQBUS_COUNT", "0", "ACQBUS_COUNT"),
         ("listen", "ACQBUS_TOPIC", "EVNT", "`EVNT` is no topic"),
+        ("listen", "ACQBUS_TOPIC", "EVNT", "ACQBUS_TOPIC"),
         ("listen", "ACQBUS_KIND", "sesionStarted", "sessionStarted"),
+        ("listen", "ACQBUS_KIND", "sesionStarted", "ACQBUS_KIND"),
+        ("send", "ACQBUS_DATA", "{", "ACQBUS_DATA"),
+        ("send", "ACQBUS_DATA", "@absent", "ACQBUS_DATA"),
         ("listen", "ACQBUS_JSON", "maybe", "neither true nor false"),
         (
             "send",

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::cli::args::Bus;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::origin;
 use crate::cli::signal::Stop;
 use crate::rpc::{
     ApiCommand, ClientOptions, CommandRequest, NOT_PERMITTED, Outcome, RemoteClient, Response,
@@ -107,27 +108,45 @@ pub(crate) fn exit_of(command: ApiCommand, response: &Response, bus: &Bus) -> Ex
     }
 }
 
-/// Data of a command from the command line: JSON, or `@file`, or `@-` for standard input.
-pub(crate) fn data(text: &str) -> Result<Value, Failure> {
-    let Some(name) = text.strip_prefix('@') else {
-        return parsed(text).map_err(|error| {
-            Failure::usage(format!("--data `{text}` is not JSON: {error}"))
-                .with_hint("--data '{\"enabled\": true}', or --data @file")
-        });
-    };
-    let mut content = String::new();
-    let read = if name == "-" {
-        io::stdin().read_to_string(&mut content)
-    } else {
-        File::open(name).and_then(|mut file| file.read_to_string(&mut content))
-    };
-    read.map_err(|error| Failure::usage(format!("--data @{name} cannot be read: {error}")))?;
-    parsed(&content).map_err(|error| {
-        Failure::new(
-            Exit::BadData,
-            format!("--data @{name} is not JSON: {error}"),
-        )
-    })
+/// Data of a command, as they are given with `--data`.
+#[derive(Debug, Clone)]
+pub(crate) enum Data {
+    /// JSON.
+    Given(Value),
+    /// `@file`, or `@-` for standard input: a file of this name, which is read when it is needed.
+    In(String),
+}
+
+impl Data {
+    /// Reads the value of the flag.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match text.strip_prefix('@') {
+            Some(name) => Ok(Self::In(name.to_owned())),
+            None => parsed(text).map(Self::Given).map_err(|error| {
+                format!("not JSON: {error}\n  try: --data '{{\"enabled\": true}}', or --data @file")
+            }),
+        }
+    }
+
+    /// The data; may block on standard input.
+    pub(crate) fn read(&self) -> Result<Value, Failure> {
+        let name = match self {
+            Self::Given(value) => return Ok(value.clone()),
+            Self::In(name) => name,
+        };
+        let mut content = String::new();
+        let read = if name == "-" {
+            io::stdin().read_to_string(&mut content)
+        } else {
+            File::open(name).and_then(|mut file| file.read_to_string(&mut content))
+        };
+        let flag = origin::of_flag("data");
+        read.map_err(|error| Failure::usage(format!("{flag} @{name} cannot be read: {error}")))?;
+        parsed(&content).map_err(|error| {
+            let text = format!("{flag} @{name} is not JSON: {error}");
+            Failure::new(Exit::BadData, text)
+        })
+    }
 }
 
 /// JSON whose numbers can be sent: one that is too large for a float would become null.

@@ -41,11 +41,16 @@ pub(crate) fn is_settable(arg: &Arg) -> bool {
     ) && arg.get_long().is_some()
 }
 
+/// The variable of a flag, unless the flag names another.
+pub(crate) fn variable_of(long: &str) -> String {
+    format!("{PREFIX}{}", long.to_ascii_uppercase().replace('-', "_"))
+}
+
 fn with_variable(arg: Arg) -> Arg {
     let Some(name) = arg.get_long().filter(|_| is_settable(&arg)) else {
         return arg;
     };
-    let name = format!("{PREFIX}{}", name.to_ascii_uppercase().replace('-', "_"));
+    let name = variable_of(name);
     let switch = matches!(arg.get_action(), ArgAction::SetTrue);
     // A comma may stand in the value of a `KEY=VALUE`.
     let is_pair = arg

@@ -12,7 +12,7 @@ use crate::cli::bus;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::kinds::{KindFilter, Numbering};
 use crate::cli::names;
-use crate::cli::print::{Colour, Output, harmless, note};
+use crate::cli::print::{Colour, Output, counted, harmless, note};
 use crate::cli::show::Seen;
 use crate::cli::signal::Stop;
 use crate::rpc::{Notice, Topic};
@@ -23,11 +23,11 @@ pub(crate) struct Listen {
     #[command(flatten)]
     bus: Bus,
     /// Only this topic: its name, the start of it, or a number; may be repeated [default: all]
-    #[arg(long, value_name = "TOPIC")]
-    topic: Vec<String>,
+    #[arg(long, value_name = "TOPIC", value_parser = topic)]
+    topic: Vec<Topic>,
     /// Only events of this kind, a name or a number; may be repeated
-    #[arg(long, value_name = "KIND")]
-    kind: Vec<String>,
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    kind: Vec<KindFilter>,
     /// End after this many messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
     count: Option<u64>,
@@ -39,16 +39,11 @@ pub(crate) struct Listen {
 impl Listen {
     /// Prints messages until the count, the duration or Ctrl-C.
     pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
-        let kinds: Vec<_> = self
-            .kind
-            .iter()
-            .map(|kind| KindFilter::parse(kind))
-            .collect::<Result<_, _>>()?;
         let topics = self.topics()?;
         let stop = Stop::on_ctrl_c()?;
         let client = bus::client(&self.bus, CONNECT_TIMEOUT, 0)?;
         let subscription = client.subscribe(&topics)?;
-        let mut session = Session::new(out, kinds);
+        let mut session = Session::new(out, self.kind.clone());
         let end = self.duration.map_or_else(never, after);
         // Someone who waits wants to know why nothing comes.
         let mut silence: Receiver<Instant> = after(SILENCE);
@@ -74,14 +69,9 @@ impl Listen {
     }
 
     fn topics(&self) -> Result<Vec<Topic>, Failure> {
-        let topics: Vec<_> = self
-            .topic
-            .iter()
-            .map(|topic| names::topic(topic))
-            .collect::<Result<_, _>>()?;
         let of_events = |topic: &Topic| matches!(*topic, Topic::EVENT | Topic::EMERGENCY);
         if !self.kind.is_empty()
-            && let Some(other) = topics.iter().find(|topic| !of_events(topic))
+            && let Some(other) = self.topic.iter().find(|topic| !of_events(topic))
         {
             return Err(Failure::usage(format!(
                 "messages of {other} have no kind: --kind is for EVENT and EMERGENCY"
@@ -89,11 +79,11 @@ impl Listen {
             .with_hint("--kind without --topic"));
         }
         // Kinds are of events; their emergency copies would count twice.
-        let only_events = topics.is_empty() && !self.kind.is_empty();
+        let only_events = self.topic.is_empty() && !self.kind.is_empty();
         Ok(if only_events {
             vec![Topic::EVENT]
         } else {
-            topics
+            self.topic.clone()
         })
     }
 
@@ -240,7 +230,7 @@ impl Session {
         }
         let mut text = format!(
             "-- {} in {seconds:.1} s, {lost} lost",
-            messages(self.messages)
+            counted(self.messages, "message")
         );
         for (topic, count) in &self.lost {
             text.push_str(&format!(", {count} of {topic}"));
@@ -250,13 +240,6 @@ impl Session {
         }
         note(&text);
         Ok(())
-    }
-}
-
-fn messages(count: u64) -> String {
-    match count {
-        1 => "1 message".to_owned(),
-        _ => format!("{count} messages"),
     }
 }
 
@@ -315,6 +298,14 @@ Examples:
 
 Gaps and the state of the connection go to standard error, or with --json into the stream as
 {\"notice\": \"gap\", ...}. With --count and --duration both, too few messages in time is exit code 4.";
+
+fn topic(text: &str) -> Result<Topic, String> {
+    names::topic(text).map_err(|failure| failure.to_string())
+}
+
+fn kind(text: &str) -> Result<KindFilter, String> {
+    KindFilter::parse(text).map_err(|failure| failure.to_string())
+}
 
 /// After this long without a service the user is told.
 const SILENCE: Duration = Duration::from_secs(2);

@@ -80,7 +80,9 @@ pub(crate) fn near<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> 
         .into_iter()
         .filter_map(|name| Some((closeness(&word, &name.to_ascii_lowercase())?, name)))
         .collect();
-    close.sort_by_key(|(distance, _)| *distance);
+    close.sort_unstable();
+    // Both versions know most kinds of events.
+    close.dedup();
     close.into_iter().map(|(_, name)| name).take(3).collect()
 }
 

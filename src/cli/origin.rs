@@ -8,6 +8,8 @@ use clap::error::ContextKind;
 use clap::error::ContextValue;
 use clap::{Arg, Command};
 
+use crate::cli::environment;
+
 /// The text of an error of the arguments, with the source of the value where nobody typed the flag.
 pub(crate) fn explained(
     error: &clap::Error,
@@ -33,6 +35,20 @@ pub(crate) fn explained(
         (None, None) => return None,
     };
     Some(error.to_string().replace(&format!("'{blamed}'"), &source))
+}
+
+/// A flag as people know it: by its variable where that set it, since nobody typed the flag.
+///
+/// For a value that the flag can take, and that turns out to be wrong later.
+pub(crate) fn of_flag(long: &'static str) -> String {
+    let arg = Arg::new(long).long(long);
+    let args: Vec<_> = env::args_os().collect();
+    let variable = environment::variable_of(long);
+    if !is_typed(&arg, &args) && env::var_os(&variable).is_some() {
+        format!("{variable} in the environment:")
+    } else {
+        format!("--{long}")
+    }
 }
 
 fn find<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {

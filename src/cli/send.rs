@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::args::{self, Bus};
-use crate::cli::bus::{self, Patience};
+use crate::cli::bus::{self, Data, Patience};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::names;
 use crate::cli::print::{Output, harmless};
@@ -24,8 +24,8 @@ pub(crate) struct Send {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     custom_command: Option<i64>,
     /// Data of the command: JSON, or @file, or @- for standard input
-    #[arg(long, value_name = "JSON")]
-    data: Option<String>,
+    #[arg(long, value_name = "JSON", value_parser = Data::parse)]
+    data: Option<Data>,
     /// Wait for the result that a pending reply announces
     #[arg(long)]
     wait: bool,
@@ -87,8 +87,8 @@ impl Send {
         if let Some(nonce) = self.nonce {
             request = request.with_nonce(Nonce::from(nonce));
         }
-        if let Some(text) = &self.data {
-            request = request.with_data(&bus::data(text)?)?;
+        if let Some(data) = &self.data {
+            request = request.with_data(&data.read()?)?;
         }
         Ok(request)
     }
