@@ -25,9 +25,12 @@ impl Live {
         live
     }
 
-    /// Slots from the base to behind the last that may be in use.
+    /// Slots from the base to behind the last that is in use. What is behind may be those of another block.
     pub(super) fn span(&self) -> u64 {
-        self.bits.len() as u64 * 8
+        let last = self.bits.iter().rposition(|byte| *byte != 0);
+        last.map_or(0, |last| {
+            (last as u64 + 1) * 8 - u64::from(self.bits[last].leading_zeros())
+        })
     }
 
     pub(super) fn contains(&self, delta: u64) -> bool {
