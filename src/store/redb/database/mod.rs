@@ -8,6 +8,9 @@ mod snapshot;
 mod storage;
 mod transaction;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,7 +19,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::store::StoreError;
 use guard::Health;
-use storage::Gate;
+use storage::{Gate, empty_if_unfinished};
 
 pub(super) use snapshot::{Pairs, Snapshot, Value};
 pub use storage::{FileStorage, MemoryStorage, Storage, StorageFile};
@@ -268,6 +271,18 @@ impl Opened {
         let file = storage
             .open()
             .map_err(|error| health.io("opening", error))?;
+        match file.try_lock() {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err(StoreError::InUse {
+                    path: storage.path().to_owned(),
+                    holder: None,
+                });
+            }
+            Err(error) => return Err(health.io("locking", error)),
+        }
+        let emptied = empty_if_unfinished(&*file);
+        emptied.map_err(|error| health.io("opening", error))?;
         let gate = Gate::new(file);
         let mut builder = Builder::new();
         builder.set_cache_size(options.cache_bytes);

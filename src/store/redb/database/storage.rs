@@ -282,6 +282,32 @@ impl Gate {
     }
 }
 
+/// Empties a file that a crash left while it was made: it has a size, but nothing that the engine or anyone else wrote behind the
+/// first sector, and not the engine's name at its start, which is synced before the first transaction.
+///
+/// # Errors
+/// What the operating system says.
+pub(super) fn empty_if_unfinished(file: &dyn StorageFile) -> io::Result<()> {
+    let size = file.size()?;
+    let mut name = [0; NAME_BYTES];
+    let has = usize::try_from(size).map_or(NAME_BYTES, |size| size.min(NAME_BYTES));
+    file.read(0, &mut name[..has])?;
+    if size == 0 || name != [0; NAME_BYTES] {
+        return Ok(());
+    }
+    let mut piece = vec![0; 64 << 10];
+    let mut at = SECTOR;
+    while at < size {
+        let len = (size - at).min(piece.len() as u64) as usize;
+        file.read(at, &mut piece[..len])?;
+        if piece[..len].iter().any(|byte| *byte != 0) {
+            return Ok(());
+        }
+        at += len as u64;
+    }
+    file.resize(0)
+}
+
 #[derive(Debug)]
 struct EngineSide(Arc<Gate>);
 
@@ -312,15 +338,17 @@ impl StorageBackend for EngineSide {
     }
 
     fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        // The engine takes the whole of it, for we never ask for another mode.
+        // The door has the lock already. The engine takes the whole of it, for we never ask for another mode.
         match (start, end) {
-            (Bound::Unbounded | Bound::Included(0), Bound::Unbounded) => {
-                Ok(self.0.with(|file| file.try_lock())?)
-            }
+            (Bound::Unbounded | Bound::Included(0), Bound::Unbounded) => Ok(true),
             _ => Err(BackendError::Unsupported),
         }
     }
 }
+
+/// Length of the name at the start of every file of the engine.
+const NAME_BYTES: usize = 9;
+const SECTOR: u64 = 512;
 
 #[cfg(test)]
 mod tests {
