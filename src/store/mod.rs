@@ -5,10 +5,10 @@
 //!
 //! | backend | keeps |
 //! |---|---|
+//! | [`RedbBackend`] | what its configuration says, in a file |
 //! | [`MemoryBackend`] | everything, until the process ends |
 //! | [`DummyBackend`] | nothing |
 
-#[allow(dead_code, reason = "the durable backend asks it, and is not in the crate yet")]
 mod admission;
 mod backend;
 mod condition;
@@ -18,6 +18,7 @@ mod engine;
 mod error;
 mod filter;
 mod memory;
+mod redb;
 
 pub use backend::{Backend, Callbacks, EventsCallback};
 pub use condition::{Condition, ConditionRule, Conditions, DataType, PathSegment};
@@ -26,3 +27,4 @@ pub use dummy::DummyBackend;
 pub use engine::{Engine, EngineHandle, EngineOptions, EngineStats, Module, Source, SourceKind};
 pub use error::StoreError;
 pub use memory::MemoryBackend;
+pub use redb::{FileStorage, MemoryStorage, RedbBackend, Storage, StorageFile};

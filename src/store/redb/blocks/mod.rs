@@ -12,7 +12,7 @@ mod reader;
 mod writer;
 
 pub(super) use cache::BlockCache;
-pub(super) use reader::{BlockReader, Stored, Walk};
+pub(super) use reader::{BlockReader, Stored, average_bytes};
 pub(super) use writer::BlockWriter;
 
 #[cfg(test)]

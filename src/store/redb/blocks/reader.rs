@@ -85,6 +85,18 @@ impl BlockReader {
     }
 }
 
+/// Bytes that an event takes in the youngest blocks, on average; 0 where there is none.
+pub(in crate::store::redb) fn average_bytes(snapshot: &Snapshot) -> Result<f64, StoreError> {
+    let blocks = snapshot.range(Table::Blocks, (Bound::Unbounded, Bound::Unbounded))?;
+    let (mut bytes, mut events) = (0, 0);
+    for pair in blocks.rev().take(SAMPLED_BLOCKS) {
+        let (key, value) = pair?;
+        bytes += value.len();
+        events += Block::check(&key, &value)?.count();
+    }
+    Ok(bytes as f64 / events.max(1) as f64)
+}
+
 /// Events in the order of their slots.
 #[derive(Debug)]
 pub(in crate::store::redb) struct Walk {
@@ -160,3 +172,6 @@ fn damaged(slot: u64, reason: String) -> StoreError {
         reason,
     }
 }
+
+/// Blocks that the average size of an event is taken from.
+const SAMPLED_BLOCKS: usize = 64;

@@ -1,0 +1,308 @@
+//! What the callers and the thread of the store share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::{JoinHandle, ThreadId};
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::event::{Events, Timestamp};
+use crate::store::admission::Admission;
+use crate::store::{Callbacks, Conditions, StoreConfig, StoreError};
+
+use super::blocks::BlockCache;
+use super::database::{self, Database, Snapshot};
+use super::memtable;
+use super::meta::{self, Fact};
+use super::partitions::Partition;
+use super::reader::Reader;
+use super::shared_error;
+use super::state::{Commit, State};
+use super::types::TypeNames;
+
+/// The parts of an open backend.
+pub(super) struct Core {
+    pub(super) state: Mutex<State>,
+    /// Wakes the thread of the store.
+    pub(super) wake: Condvar,
+    /// Told whenever a flush ended, or a callback was called.
+    pub(super) changed: Condvar,
+    pub(super) database: Arc<Database>,
+    pub(super) cache: Arc<BlockCache>,
+    pub(super) types: Arc<TypeNames>,
+    pub(super) config: StoreConfig,
+    pub(super) conditions: Conditions,
+    pub(super) callbacks: Callbacks,
+    pub(super) partitions: Vec<Partition>,
+    /// Sessions that were reserved, by server; held while a reservation is written.
+    pub(super) sessions: Mutex<HashMap<i64, i64>>,
+    pub(super) clock: Clock,
+    pub(super) thread: Mutex<Option<ThreadId>>,
+}
+
+/// Tells what time it is.
+pub(super) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+impl Core {
+    /// The disk as it is; `None` where it cannot be read, so that the next query tries and says why.
+    pub(super) fn take_snapshot(&self) -> Option<Snapshot> {
+        let snapshot = self.database.snapshot();
+        snapshot
+            .inspect_err(|error| log::error!("the store cannot be read: {error}"))
+            .ok()
+    }
+
+    /// Takes a call in where the memory part is written by period.
+    pub(super) fn register_periodic(&self, events: &Events) -> Result<(), StoreError> {
+        let bytes = events.iter().map(|event| memtable::weight(event)).sum();
+        let mut state = self.state.lock();
+        loop {
+            if state.closed {
+                return Err(StoreError::Closed);
+            }
+            if self.fits(&state, bytes) {
+                break;
+            }
+            if bytes > self.config.max_unflushed_bytes
+                || state.work.failure.is_some()
+                || self.is_own_thread()
+            {
+                return Err(self.full(&state, bytes));
+            }
+            state.work.flush_at = Some(std::time::Instant::now());
+            self.wake.notify_one();
+            self.changed.wait(&mut state);
+        }
+        state.register(events);
+        let call = state.calls.push(Arc::clone(events));
+        let crowded = state.calls.made() - state.calls.durable() > 1
+            && state.unflushed_bytes() > self.config.max_unflushed_bytes / 4;
+        let period = if crowded {
+            Duration::ZERO
+        } else {
+            self.config.flush_period
+        };
+        if crowded {
+            state.work.flush_at = None;
+        }
+        if state.work.flush_within(period) {
+            self.wake.notify_one();
+        }
+        drop(state);
+        self.tell_registered(call, events);
+        Ok(())
+    }
+
+    /// Takes a call in and waits for its commit.
+    pub(super) fn register_committed(&self, events: &Events) -> Result<(), StoreError> {
+        let bytes = events.iter().map(|event| memtable::weight(event)).sum();
+        let (done, outcome) = bounded(1);
+        let mut state = self.state.lock();
+        if state.closed || state.work.stop {
+            return Err(StoreError::Closed);
+        }
+        if !self.fits(&state, bytes) {
+            return Err(self.full(&state, bytes));
+        }
+        state.work.commits.push_back(Commit {
+            events: Arc::clone(events),
+            bytes,
+            done,
+        });
+        self.wake.notify_one();
+        drop(state);
+        let call = outcome.recv().unwrap_or(Err(StoreError::Closed))?;
+        self.tell_registered(call, events);
+        Ok(())
+    }
+
+    /// Has everything written that was registered before, and waits for it.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        let (done, outcome) = bounded(1);
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(StoreError::Closed);
+        }
+        let made = state.calls.made();
+        state.work.flushes.push(done);
+        self.wake.notify_one();
+        drop(state);
+        outcome.recv().unwrap_or(Err(StoreError::Closed))?;
+        // Another thread may be calling back; all is told when this returns.
+        let mut state = self.state.lock();
+        while state.calls.told() < made && !state.closed {
+            self.changed.wait(&mut state);
+        }
+        Ok(())
+    }
+
+    /// Has everything written, for a query that wants it; what cannot be written is answered from memory.
+    pub(super) fn flush_for_query(&self) {
+        if self.is_own_thread() {
+            return;
+        }
+        let (done, outcome) = bounded(1);
+        let mut state = self.state.lock();
+        if state.closed || state.calls.durable() == state.calls.made() {
+            return;
+        }
+        state.work.flushes.push(done);
+        self.wake.notify_one();
+        drop(state);
+        // The failure is told to whom it concerns; here it changes nothing.
+        let _ = outcome.recv();
+    }
+
+    /// Removes what the limits no longer allow, by this time.
+    pub(super) fn cleanup(&self, now: Timestamp) -> Result<(), StoreError> {
+        let (done, outcome) = bounded(1);
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(StoreError::Closed);
+        }
+        state.work.cleanups.push((now, done));
+        self.wake.notify_one();
+        drop(state);
+        outcome.recv().unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// The state of a backend that is open.
+    pub(super) fn open_state(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let state = self.state.lock();
+        if state.closed {
+            return Err(StoreError::Closed);
+        }
+        Ok(state)
+    }
+
+    /// What reads from this snapshot, or from a new one.
+    pub(super) fn reader(&self, snapshot: Option<Snapshot>) -> Result<Reader, StoreError> {
+        let snapshot = match snapshot.filter(Snapshot::is_current) {
+            Some(snapshot) => snapshot,
+            None => {
+                let snapshot = self.database.snapshot()?;
+                let mut state = self.state.lock();
+                // A flush may have put a newer one there meanwhile.
+                if !state.snapshot.as_ref().is_some_and(Snapshot::is_current) {
+                    state.snapshot = Some(snapshot.clone());
+                }
+                snapshot
+            }
+        };
+        Ok(Reader::new(snapshot, &self.cache, &self.types))
+    }
+
+    /// Rules that know of no event yet.
+    pub(super) fn admission(&self) -> Admission {
+        Admission::new(&self.config)
+    }
+
+    /// Says durably that sessions up to `last` may be handed out.
+    pub(super) fn reserve_sessions(&self, server: i64, last: i64) -> Result<(), StoreError> {
+        let mut sessions = self.sessions.lock();
+        drop(self.open_state()?);
+        self.database.write(database::Commit::Fast, |tx| {
+            meta::put(tx, Fact::Sessions(server), &last.to_be_bytes())
+        })?;
+        sessions.insert(server, last);
+        Ok(())
+    }
+
+    /// The session up to which none may be handed out again.
+    pub(super) fn session_floor(&self, server: i64) -> Result<i64, StoreError> {
+        let stored = self
+            .open_state()?
+            .ledger
+            .last(server)
+            .map_or(0, |(id, _)| id.session);
+        let reserved = self.sessions.lock().get(&server).copied();
+        Ok(reserved.map_or(stored, |reserved| reserved.max(stored)))
+    }
+
+    /// Flushes, ends the thread, gives the file back.
+    pub(super) fn close(&self, thread: JoinHandle<()>) -> Result<(), StoreError> {
+        let (done, outcome) = bounded(1);
+        {
+            let mut state = self.state.lock();
+            state.work.stop = true;
+            state.work.flushes.push(done);
+        }
+        self.wake.notify_one();
+        let outcome = outcome.recv().unwrap_or(Err(StoreError::Closed));
+        if thread.join().is_err() {
+            log::error!("the thread of the store panicked");
+        }
+        self.state.lock().snapshot = None;
+        self.database.close();
+        outcome
+    }
+
+    /// Whether this is the thread of the store, which must not wait for itself.
+    fn is_own_thread(&self) -> bool {
+        *self.thread.lock() == Some(std::thread::current().id())
+    }
+
+    /// Calls back that a call is registered, in its turn, and what is to be told then.
+    fn tell_registered(&self, call: u64, events: &Events) {
+        let mut state = self.state.lock();
+        while !state.calls.is_turn(call) {
+            self.changed.wait(&mut state);
+        }
+        if self.callbacks.registered.is_some() {
+            drop(state);
+            self.callbacks.tell_registered(events);
+            state = self.state.lock();
+        }
+        state.calls.set_registered(call);
+        let more = state.calls.made() > call + 1 || state.calls.durable() > call;
+        drop(state);
+        if more {
+            self.changed.notify_all();
+            self.tell_flushed();
+        }
+    }
+
+    /// Calls back about the calls that are registered and durable, in their order; one thread at a time.
+    pub(super) fn tell_flushed(&self) {
+        let mut state = self.state.lock();
+        if !state.calls.begin_telling() {
+            return;
+        }
+        while let Some(events) = state.calls.next_to_tell() {
+            if self.callbacks.flushed.is_some() {
+                drop(state);
+                self.callbacks.tell_flushed(&events);
+                state = self.state.lock();
+            }
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn fits(&self, state: &State, bytes: usize) -> bool {
+        state.unflushed_bytes().saturating_add(bytes) <= self.config.max_unflushed_bytes
+    }
+
+    fn full(&self, state: &State, bytes: usize) -> StoreError {
+        StoreError::Full {
+            bytes,
+            held: state.unflushed_bytes(),
+            limit: self.config.max_unflushed_bytes,
+            source: state
+                .work
+                .failure
+                .as_ref()
+                .map(|failure| Box::new(shared_error(failure))),
+        }
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("partitions", &self.partitions)
+            .finish_non_exhaustive()
+    }
+}

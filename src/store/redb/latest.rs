@@ -1,0 +1,136 @@
+//! The table of the latest events: an own copy of each, by the number of its type.
+//!
+//! A value has a checksum over the number and the rest, a byte that says whether the event is nowhere else, and its record.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crc32c::{crc32c, crc32c_append};
+
+use crate::event::{Event, EventId};
+use crate::store::StoreError;
+
+use super::database::{Snapshot, Table, WriteTx};
+use super::record::{self, Record};
+use super::types::TypeNames;
+
+/// What the table has of a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) id: EventId,
+    /// Whether no partition has the event.
+    pub(super) is_only_there: bool,
+}
+
+/// What the table has of a type, as this transaction sees it.
+pub(super) fn stored(tx: &WriteTx<'_>, type_number: u32) -> Result<Option<Stored>, StoreError> {
+    let Some(value) = tx.get(Table::Latest, &type_number.to_be_bytes())? else {
+        return Ok(None);
+    };
+    let (is_only_there, record) = decode(type_number, &value)?;
+    Ok(Some(Stored {
+        id: record.id,
+        is_only_there,
+    }))
+}
+
+/// Sets the latest event of a type.
+pub(super) fn write(
+    tx: &WriteTx<'_>,
+    type_number: u32,
+    event: &Event,
+    is_only_there: bool,
+) -> Result<(), StoreError> {
+    let mut value = vec![0; HEAD_BYTES];
+    record::encode(event, type_number, &mut value)?;
+    put(tx, type_number, is_only_there, value)
+}
+
+/// Says of the latest event of a type that no partition has it any more.
+pub(super) fn mark_only_there(tx: &WriteTx<'_>, type_number: u32) -> Result<(), StoreError> {
+    match tx.get(Table::Latest, &type_number.to_be_bytes())? {
+        Some(value) => put(tx, type_number, true, value),
+        None => Ok(()),
+    }
+}
+
+/// The latest event of a type.
+pub(super) fn read(
+    snapshot: &Snapshot,
+    type_number: u32,
+    types: &TypeNames,
+) -> Result<Option<Arc<Event>>, StoreError> {
+    let value = snapshot.get(Table::Latest, &type_number.to_be_bytes())?;
+    value
+        .map(|value| event(type_number, &value, types))
+        .transpose()
+}
+
+/// Every latest event with the number of its type; a damaged one gives an error, and the walk goes on behind it.
+pub(super) fn all<'a>(
+    snapshot: &Snapshot,
+    types: &'a TypeNames,
+) -> Result<impl Iterator<Item = Result<(u32, Arc<Event>), StoreError>> + use<'a>, StoreError> {
+    let pairs = snapshot.range(Table::Latest, (Bound::Unbounded, Bound::Unbounded))?;
+    Ok(pairs.map(|pair| {
+        let (key, value) = pair?;
+        let type_number = (*key).try_into().map(u32::from_be_bytes);
+        let type_number =
+            type_number.map_err(|_| damaged(&key.escape_ascii(), "its key has another length"))?;
+        Ok((type_number, event(type_number, &value, types)?))
+    }))
+}
+
+fn put(
+    tx: &WriteTx<'_>,
+    type_number: u32,
+    is_only_there: bool,
+    mut value: Vec<u8>,
+) -> Result<(), StoreError> {
+    value[4] = is_only_there.into();
+    let crc = checksum(type_number, &value[4..]);
+    value[..4].copy_from_slice(&crc.to_le_bytes());
+    tx.put(Table::Latest, &type_number.to_be_bytes(), &value)
+}
+
+fn event(type_number: u32, value: &[u8], types: &TypeNames) -> Result<Arc<Event>, StoreError> {
+    let (_, record) = decode(type_number, value)?;
+    let event_type = types
+        .get(type_number)
+        .ok_or_else(|| damaged(&type_number, "there is no such type"))?;
+    Ok(Arc::new(record.to_event(event_type)))
+}
+
+fn decode(type_number: u32, value: &[u8]) -> Result<(bool, Record<'_>), StoreError> {
+    let Some((crc, rest)) = value.split_first_chunk() else {
+        return Err(damaged(&type_number, "it is too short"));
+    };
+    let (Some((flag, bytes)), true) = (
+        rest.split_first(),
+        checksum(type_number, rest) == u32::from_le_bytes(*crc),
+    ) else {
+        return Err(damaged(&type_number, "its checksum is wrong"));
+    };
+    match Record::decode(bytes) {
+        Ok((record, [])) if record.type_number == type_number => Ok((*flag != 0, record)),
+        Ok(_) => Err(damaged(&type_number, "it belongs to another type")),
+        Err(error) => Err(damaged(&type_number, &error)),
+    }
+}
+
+fn checksum(type_number: u32, rest: &[u8]) -> u32 {
+    crc32c_append(crc32c(&type_number.to_be_bytes()), rest)
+}
+
+fn damaged(
+    type_number: &dyn std::fmt::Display,
+    reason: &(impl std::fmt::Display + ?Sized),
+) -> StoreError {
+    StoreError::Damaged {
+        what: format!("the latest event of type {type_number}"),
+        reason: reason.to_string(),
+    }
+}
+
+/// Checksum and flag.
+const HEAD_BYTES: usize = 5;

@@ -1,0 +1,244 @@
+//! Registered events that the indexes on disk do not have yet.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::event::{Event, EventId, OrderBy, Payload, Timestamp};
+
+/// Sort key of an event in a partition: 12 bytes of time, 24 bytes of id, in the order of both.
+pub(super) type Key = [u8; KEY_BYTES];
+
+/// The events between two flushes, in registration order, and their order in every partition as far as a query asked for it.
+///
+/// The active one changes under the lock of the backend; a frozen one is shared as an `Arc` while a flush writes it.
+#[derive(Debug)]
+pub(super) struct Memtable {
+    rows: Vec<Row>,
+    servers: HashMap<i64, Vec<u32>>,
+    orders: Vec<OrderBy>,
+    series: Vec<Mutex<Runs>>,
+    bytes: usize,
+    /// The slot of the first row, where rows are written one by one before the flush; rows before `durable` are written.
+    first_slot: u64,
+    durable: usize,
+}
+
+/// One registered event.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) event: Arc<Event>,
+    pub(super) type_number: u32,
+    /// The configured partitions that hold it, by their index.
+    pub(super) partitions: Arc<[usize]>,
+    /// Whether it became the latest of its type when it was registered.
+    pub(super) latest: bool,
+}
+
+/// One event in the order of a partition.
+#[derive(Clone, Debug)]
+pub(super) struct SeriesRow {
+    pub(super) key: Key,
+    pub(super) type_number: u32,
+    /// Its place in registration order.
+    pub(super) row: u32,
+    pub(super) event: Arc<Event>,
+}
+
+/// Rows in ascending order of their keys.
+pub(super) type Run = Vec<SeriesRow>;
+
+/// The rows of one partition as sorted runs, each at least twice as long as the next: few to merge, and no row moves often.
+#[derive(Debug, Default)]
+struct Runs {
+    sealed: usize,
+    runs: Vec<Arc<Run>>,
+}
+
+impl Memtable {
+    /// An empty one; `orders` has one member for each configured partition.
+    pub(super) fn new(orders: &[OrderBy], first_slot: u64) -> Self {
+        Self {
+            rows: Vec::new(),
+            servers: HashMap::new(),
+            orders: orders.to_vec(),
+            series: orders.iter().map(|_| Mutex::default()).collect(),
+            bytes: 0,
+            first_slot,
+            durable: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, row: Row) {
+        let index = self.rows.len() as u32;
+        self.bytes += weight(&row.event);
+        self.servers
+            .entry(row.event.id.server)
+            .or_default()
+            .push(index);
+        self.rows.push(row);
+    }
+
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// About how much memory the rows hold.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn first_slot(&self) -> u64 {
+        self.first_slot
+    }
+
+    /// How many rows, from the first, are on disk without being indexed.
+    pub(super) fn durable(&self) -> usize {
+        self.durable
+    }
+
+    pub(super) fn set_durable(&mut self, rows: usize) {
+        self.durable = rows;
+    }
+
+    /// The rows of a partition as sorted runs; sorts what was registered since the last call.
+    pub(super) fn runs(&self, partition: usize) -> Vec<Arc<Run>> {
+        let mut runs = self.series[partition].lock();
+        self.seal(partition, &mut runs);
+        runs.runs.clone()
+    }
+
+    /// All rows of a partition in ascending order.
+    pub(super) fn sorted(&self, partition: usize) -> Arc<Run> {
+        let mut runs = self.series[partition].lock();
+        self.seal(partition, &mut runs);
+        while runs.runs.len() > 1 {
+            merge_last(&mut runs.runs);
+        }
+        runs.runs.first().cloned().unwrap_or_default()
+    }
+
+    /// The servers that have rows.
+    pub(super) fn servers(&self) -> impl Iterator<Item = i64> {
+        self.servers.keys().copied()
+    }
+
+    /// The rows of a server in order of their ids, those after `after` only; with their row numbers.
+    pub(super) fn server_rows(
+        &self,
+        server: i64,
+        after: Option<EventId>,
+    ) -> impl DoubleEndedIterator<Item = (usize, &Row)> {
+        let indexes = self.servers.get(&server).map_or(&[][..], Vec::as_slice);
+        let start = after.map_or(0, |after| {
+            indexes.partition_point(|index| self.rows[*index as usize].event.id <= after)
+        });
+        indexes[start..]
+            .iter()
+            .map(|index| (*index as usize, &self.rows[*index as usize]))
+    }
+
+    /// The row of an event.
+    pub(super) fn find(&self, id: EventId) -> Option<&Row> {
+        let indexes = self.servers.get(&id.server)?;
+        let found = indexes
+            .binary_search_by(|index| self.rows[*index as usize].event.id.cmp(&id))
+            .ok()?;
+        Some(&self.rows[indexes[found] as usize])
+    }
+
+    /// The last row of each type that became the latest of its type.
+    pub(super) fn latest(&self) -> HashMap<u32, usize> {
+        let latest = self.rows.iter().enumerate().filter(|(_, row)| row.latest);
+        latest
+            .map(|(index, row)| (row.type_number, index))
+            .collect()
+    }
+
+    fn seal(&self, partition: usize, runs: &mut Runs) {
+        if runs.sealed == self.rows.len() {
+            return;
+        }
+        let order_by = self.orders[partition];
+        let rows = (runs.sealed as u32..)
+            .zip(&self.rows[runs.sealed..])
+            .filter_map(|(index, row)| {
+                row.partitions.contains(&partition).then_some(())?;
+                Some(SeriesRow {
+                    key: series_key(&row.event, order_by)?,
+                    type_number: row.type_number,
+                    row: index,
+                    event: Arc::clone(&row.event),
+                })
+            });
+        let mut run: Run = rows.collect();
+        runs.sealed = self.rows.len();
+        if run.is_empty() {
+            return;
+        }
+        // Nearly sorted as a rule, which the stable sort makes use of.
+        run.sort_by(|a, b| a.key.cmp(&b.key));
+        runs.runs.push(Arc::new(run));
+        while let [.., before, last] = &runs.runs[..]
+            && before.len() < 2 * last.len()
+        {
+            merge_last(&mut runs.runs);
+        }
+    }
+}
+
+/// The key of an event in a partition; `None` where the partition orders by the source timestamp and the event has none.
+pub(super) fn series_key(event: &Event, order_by: OrderBy) -> Option<Key> {
+    let time = match order_by {
+        OrderBy::Timestamp => event.timestamp,
+        OrderBy::SourceTimestamp => event.source_timestamp?,
+    };
+    Some(key_of(time, event.id))
+}
+
+/// The key of a time and an id.
+pub(super) fn key_of(time: Timestamp, id: EventId) -> Key {
+    let mut key = [0; KEY_BYTES];
+    key[..TIME_BYTES].copy_from_slice(&time.to_bytes());
+    key[TIME_BYTES..].copy_from_slice(&id.to_bytes());
+    key
+}
+
+/// About how much memory an event holds, with its place in the memory part.
+pub(super) fn weight(event: &Event) -> usize {
+    let payload = match &event.payload {
+        None => 0,
+        Some(Payload::Json(json)) => json.as_str().len(),
+        Some(Payload::Binary(binary)) => binary.kind().len() + binary.data().len(),
+    };
+    payload + ROW_BYTES
+}
+
+fn merge_last(runs: &mut Vec<Arc<Run>>) {
+    let (Some(last), Some(before)) = (runs.pop(), runs.pop()) else {
+        return;
+    };
+    let mut merged = Arc::unwrap_or_clone(before);
+    let in_order = merged
+        .last()
+        .zip(last.first())
+        .is_none_or(|(before, last)| before.key <= last.key);
+    match Arc::try_unwrap(last) {
+        Ok(mut last) => merged.append(&mut last),
+        Err(last) => merged.extend_from_slice(&last),
+    }
+    if !in_order {
+        merged.sort_by(|a, b| a.key.cmp(&b.key));
+    }
+    runs.push(Arc::new(merged));
+}
+
+const TIME_BYTES: usize = 12;
+const KEY_BYTES: usize = 36;
+/// The event, its row, and its rows in two partitions.
+const ROW_BYTES: usize = 400;

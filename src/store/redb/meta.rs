@@ -1,0 +1,142 @@
+//! What the store knows about itself: the table `meta`, each value with a checksum of its key and itself.
+
+use std::ops::Bound;
+
+use crate::event::{EventId, OrderBy, Timestamp};
+use crate::store::{PartitionConfig, StoreError};
+
+use super::database::{Snapshot, Table, WriteTx};
+
+/// One fact about the store, by its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fact {
+    /// Version of the file, as text.
+    Version,
+    /// What the store belongs to, as text.
+    Identifier,
+    /// The slot from which on blocks are not in the indexes; 8 bytes.
+    Indexed,
+    /// Last id and timestamp of a server; 36 bytes.
+    Last(i64),
+    /// Sessions of a server that may have been handed out; 8 bytes.
+    Sessions(i64),
+    /// What a partition is, as JSON.
+    Partition(u32),
+}
+
+impl Fact {
+    fn key(self) -> Vec<u8> {
+        match self {
+            Self::Version => b"version".to_vec(),
+            Self::Identifier => b"identifier".to_vec(),
+            Self::Indexed => b"indexed".to_vec(),
+            Self::Last(server) => [LAST, &server.to_be_bytes()].concat(),
+            Self::Sessions(server) => [SESSIONS, &server.to_be_bytes()].concat(),
+            Self::Partition(id) => [PARTITION, &id.to_be_bytes()].concat(),
+        }
+    }
+
+    fn parse(key: &[u8]) -> Option<Self> {
+        let server = |bytes: &[u8]| bytes.try_into().map(i64::from_be_bytes).ok();
+        if let Some(rest) = key.strip_prefix(LAST) {
+            return server(rest).map(Self::Last);
+        }
+        if let Some(rest) = key.strip_prefix(SESSIONS) {
+            return server(rest).map(Self::Sessions);
+        }
+        if let Some(rest) = key.strip_prefix(PARTITION) {
+            return rest
+                .try_into()
+                .map(u32::from_be_bytes)
+                .map(Self::Partition)
+                .ok();
+        }
+        [Self::Version, Self::Identifier, Self::Indexed]
+            .into_iter()
+            .find(|fact| fact.key() == key)
+    }
+}
+
+/// Writes a fact.
+pub(super) fn put(tx: &WriteTx<'_>, fact: Fact, value: &[u8]) -> Result<(), StoreError> {
+    let key = fact.key();
+    let mut bytes = Vec::with_capacity(4 + value.len());
+    bytes.extend_from_slice(&checksum(&key, value).to_le_bytes());
+    bytes.extend_from_slice(value);
+    tx.put(Table::Meta, &key, &bytes)
+}
+
+/// A value that is text.
+pub(super) fn text(fact: Fact, value: Vec<u8>) -> Result<String, StoreError> {
+    String::from_utf8(value).map_err(|_| damaged(&fact.key(), "it is no text"))
+}
+
+/// A value that is a number.
+pub(super) fn number(fact: Fact, value: &[u8]) -> Result<u64, StoreError> {
+    let number = value.try_into().map(u64::from_be_bytes);
+    number.map_err(|_| damaged(&fact.key(), "it is no number of 8 bytes"))
+}
+
+/// Every fact, one after the other; a damaged one gives an error, and the walk goes on behind it.
+pub(super) fn all(
+    snapshot: &Snapshot,
+) -> Result<impl Iterator<Item = Result<(Fact, Vec<u8>), StoreError>>, StoreError> {
+    let pairs = snapshot.range(Table::Meta, (Bound::Unbounded, Bound::Unbounded))?;
+    Ok(pairs.map(|pair| {
+        let (key, value) = pair?;
+        let value = checked(&key, &value)?;
+        let fact = Fact::parse(&key).ok_or_else(|| damaged(&key, "its key is none of ours"))?;
+        Ok((fact, value.to_vec()))
+    }))
+}
+
+/// The bytes of a last event.
+pub(super) fn last_to_bytes(id: EventId, timestamp: Timestamp) -> [u8; 36] {
+    super::memtable::key_of(timestamp, id)
+}
+
+/// The last event that bytes tell of.
+pub(super) fn last_from_bytes(bytes: &[u8]) -> Result<(EventId, Timestamp), StoreError> {
+    let parts = bytes.split_first_chunk::<12>().and_then(|(time, id)| {
+        let id: &[u8; 24] = id.try_into().ok()?;
+        Some((EventId::from_bytes(id), Timestamp::from_bytes(time)))
+    });
+    parts.ok_or_else(|| damaged(LAST, "it has not 36 bytes"))
+}
+
+/// What a partition is, whatever its limit: the same text means the same partition.
+pub(super) fn identity(partition: &PartitionConfig) -> String {
+    let types: Vec<Vec<String>> = partition
+        .subscriptions
+        .query_types()
+        .iter()
+        .map(|query_type| query_type.segments().map(str::to_owned).collect())
+        .collect();
+    let order_by = match partition.order_by {
+        OrderBy::Timestamp => "TIMESTAMP",
+        OrderBy::SourceTimestamp => "SOURCE_TIMESTAMP",
+    };
+    serde_json::json!({ "order_by": order_by, "subscriptions": types }).to_string()
+}
+
+fn checked<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], StoreError> {
+    match value.split_first_chunk() {
+        Some((crc, value)) if u32::from_le_bytes(*crc) == checksum(key, value) => Ok(value),
+        _ => Err(damaged(key, "its checksum is wrong")),
+    }
+}
+
+fn checksum(key: &[u8], value: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(key), value)
+}
+
+fn damaged(key: &[u8], reason: &str) -> StoreError {
+    StoreError::Damaged {
+        what: format!("the entry {} of the table meta", key.escape_ascii()),
+        reason: reason.to_owned(),
+    }
+}
+
+const LAST: &[u8] = b"last/";
+const SESSIONS: &[u8] = b"sessions/";
+const PARTITION: &[u8] = b"partition/";

@@ -1,0 +1,255 @@
+//! The durable backend: one file of the `redb` engine.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use crate::event::{Event, EventId, Events, QueryParams, QueryResult, Timestamp};
+use crate::store::{Backend, Callbacks, Durability, StoreConfig, StoreError};
+
+mod blocks;
+mod catalog;
+mod chunks;
+mod cleanup;
+mod core;
+mod database;
+mod keys;
+mod latest;
+mod ledger;
+mod memtable;
+mod merge;
+mod meta;
+mod open;
+mod partitions;
+mod query;
+mod reader;
+mod record;
+mod state;
+mod types;
+mod worker;
+mod writer;
+
+pub use database::{FileStorage, MemoryStorage, Storage, StorageFile};
+
+use self::core::Core;
+
+/// A durable store of events in one directory, in the file `store.redb`.
+///
+/// It takes hat-event's configuration and answers like its LMDB backend, but always in the exact order of the keys.
+/// Register never waits for the disk where the durability is periodic, unless `max_unflushed_bytes` of events wait for it;
+/// where it is committed, it returns once the events are on disk, and they are visible then. Queries wait for neither.
+///
+/// What is not on disk yet is kept in memory and tried again after an error, every `flush_period`.
+///
+/// # Examples
+/// ```
+/// use acqbus::event::{Event, EventId, QueryTimeseriesParams, Timestamp};
+/// use acqbus::store::{Backend, Callbacks, RedbBackend, StoreConfig};
+/// use std::sync::Arc;
+///
+/// let dir = tempfile::tempdir()?;
+/// let id = EventId { server: 1, session: 1, instance: 1 };
+/// let store = RedbBackend::open(dir.path(), StoreConfig::default(), Callbacks::default())?;
+/// store.register(vec![Arc::new(Event::new(id, "rig-1/door".parse()?, Timestamp::now()))].into())?;
+/// store.close()?;
+///
+/// let store = RedbBackend::open(dir.path(), StoreConfig::default(), Callbacks::default())?;
+/// assert_eq!(store.query(&QueryTimeseriesParams::default().into())?.events[0].id, id);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct RedbBackend {
+    core: Arc<Core>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl RedbBackend {
+    /// Opens the store in a directory, or makes both.
+    ///
+    /// Blocks for the recovery after a crash, and for the first cleanup. Starts the thread `acqbus-store`.
+    ///
+    /// # Errors
+    /// [`StoreError::is_in_use`]; [`StoreError::Identifier`]; [`StoreError::Version`]; [`StoreError::is_damage`];
+    /// [`StoreError::Io`] and [`StoreError::Database`]; [`StoreError::Thread`].
+    pub fn open(dir: &Path, config: StoreConfig, callbacks: Callbacks) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(dir).map_err(|source| StoreError::Io {
+            action: "making",
+            path: dir.to_owned(),
+            source,
+        })?;
+        Self::open_in(
+            Arc::new(FileStorage::new(dir.join(FILE))),
+            config,
+            callbacks,
+        )
+    }
+
+    /// Opens the store in other storage than a directory.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_in(
+        storage: Arc<dyn Storage>,
+        config: StoreConfig,
+        callbacks: Callbacks,
+    ) -> Result<Self, StoreError> {
+        Self::open_with_clock(storage, config, callbacks, Timestamp::now)
+    }
+
+    /// Opens the store with another clock for the limits by age.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with_clock(
+        storage: Arc<dyn Storage>,
+        config: StoreConfig,
+        callbacks: Callbacks,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Result<Self, StoreError> {
+        let (core, writer) = open::open(storage, config, callbacks, Arc::new(clock))?;
+        let core = Arc::new(core);
+        let of_thread = Arc::clone(&core);
+        let thread = std::thread::Builder::new()
+            .name(THREAD.to_owned())
+            .spawn(move || worker::run(&of_thread, writer))
+            .map_err(|source| StoreError::Thread {
+                name: THREAD,
+                source,
+            })?;
+        *core.thread.lock() = Some(thread.thread().id());
+        Ok(Self {
+            core,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Removes what the limits of the configuration no longer allow at this time; blocks until it is done.
+    ///
+    /// The thread of the store does the same when the store is opened and every `cleanup_period`.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`], or what reading and writing gave.
+    pub fn cleanup(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.core.cleanup(now)
+    }
+}
+
+impl Backend for RedbBackend {
+    fn last_event_id(&self, server: i64) -> Result<EventId, StoreError> {
+        let last = self.core.open_state()?.ledger.last(server);
+        Ok(last.map_or(
+            EventId {
+                server,
+                session: 0,
+                instance: 0,
+            },
+            |(id, _)| id,
+        ))
+    }
+
+    fn last_timestamp(&self, server: i64) -> Result<Option<Timestamp>, StoreError> {
+        let last = self.core.open_state()?.ledger.last(server);
+        Ok(last.map(|(_, timestamp)| timestamp))
+    }
+
+    fn register(&self, events: Events) -> Result<Events, StoreError> {
+        match self.core.config.durability {
+            Durability::Periodic => self.core.register_periodic(&events)?,
+            Durability::Committed => self.core.register_committed(&events)?,
+        }
+        Ok(events)
+    }
+
+    fn visit(
+        &self,
+        params: &QueryParams,
+        visit: &mut dyn FnMut(&Arc<Event>) -> ControlFlow<()>,
+    ) -> Result<bool, StoreError> {
+        query::visit(&self.core, params, visit)
+    }
+
+    fn query(&self, params: &QueryParams) -> Result<QueryResult, StoreError> {
+        let mut events = Vec::new();
+        let more_follows = query::visit(&self.core, params, &mut |event| {
+            events.push(Arc::clone(event));
+            ControlFlow::Continue(())
+        })?;
+        Ok(QueryResult {
+            events,
+            more_follows,
+        })
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.core.flush()
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        let Some(thread) = self.thread.lock().take() else {
+            return Ok(());
+        };
+        self.core.close(thread)
+    }
+
+    fn reserve_sessions(&self, server: i64, last: i64) -> Result<(), StoreError> {
+        self.core.reserve_sessions(server, last)
+    }
+
+    fn session_floor(&self, server: i64) -> Result<i64, StoreError> {
+        self.core.session_floor(server)
+    }
+}
+
+impl fmt::Debug for RedbBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedbBackend")
+            .field("core", &self.core)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for RedbBackend {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            log::error!("the store was not closed well: {error}");
+        }
+    }
+}
+
+/// The same error once more, for another one who waits for the same thing.
+fn shared_error(error: &Arc<StoreError>) -> StoreError {
+    match &**error {
+        StoreError::Closed => StoreError::Closed,
+        StoreError::Damaged { what, reason } => StoreError::Damaged {
+            what: what.clone(),
+            reason: reason.clone(),
+        },
+        _ => StoreError::Database {
+            action: "writing events",
+            source: Box::new(Shared(Arc::clone(error))),
+        },
+    }
+}
+
+/// An error that several hold.
+#[derive(Debug)]
+struct Shared(Arc<StoreError>);
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Shared {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&*self.0)
+    }
+}
+
+/// Name of the file in the directory of a store.
+const FILE: &str = "store.redb";
+const THREAD: &str = "acqbus-store";

@@ -1,0 +1,256 @@
+//! What is in memory: the ledger, the memory part, and who waits for what.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use crate::event::{Event, EventId, Events, OrderBy, Timestamp};
+use crate::store::StoreError;
+use crate::store::admission::{Admission, Verdict};
+
+use super::catalog::Catalog;
+use super::database::Snapshot;
+use super::ledger::Ledger;
+use super::memtable::{Memtable, Row};
+
+/// All that changes, under one lock that nobody holds while anything is read or written on disk or called back.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) catalog: Catalog,
+    pub(super) admission: Admission,
+    pub(super) ledger: Ledger,
+    /// Ahead of the ledger by what is being committed; only where events are committed before they are visible.
+    pub(super) draft: Ledger,
+    pub(super) active: Memtable,
+    /// What a flush is writing, or failed to write.
+    pub(super) frozen: Option<Arc<Memtable>>,
+    /// How many calls are durable once the frozen rows are.
+    frozen_calls: u64,
+    /// The disk as of the last flush; `None` until somebody looks after an error.
+    pub(super) snapshot: Option<Snapshot>,
+    pub(super) calls: Calls,
+    pub(super) work: Work,
+    pub(super) closed: bool,
+    orders: Arc<[OrderBy]>,
+}
+
+/// The register calls whose callbacks are not all done.
+///
+/// `registered` are called in the order of the calls, each by its own thread when it is its turn; `flushed` in the same order
+/// once that is done and the events are durable.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    waiting: VecDeque<Events>,
+    made: u64,
+    registered: u64,
+    durable: u64,
+    told: u64,
+    telling: bool,
+}
+
+/// What the thread of the store has to do.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) commits: VecDeque<Commit>,
+    pub(super) flushes: Vec<Sender<Result<(), StoreError>>>,
+    pub(super) cleanups: Vec<(Timestamp, Sender<Result<(), StoreError>>)>,
+    /// When the oldest unflushed event has to be on disk; `None` where there is none.
+    pub(super) flush_at: Option<Instant>,
+    pub(super) cleanup_at: Option<Instant>,
+    pub(super) stop: bool,
+    /// What the last flush gave, if it failed.
+    pub(super) failure: Option<Arc<StoreError>>,
+}
+
+/// A register call that waits for its commit.
+#[derive(Debug)]
+pub(super) struct Commit {
+    pub(super) events: Events,
+    pub(super) bytes: usize,
+    /// Takes the number of the call.
+    pub(super) done: Sender<Result<u64, StoreError>>,
+}
+
+impl State {
+    pub(super) fn new(
+        catalog: Catalog,
+        admission: Admission,
+        ledger: Ledger,
+        orders: Arc<[OrderBy]>,
+        active: Memtable,
+    ) -> Self {
+        Self {
+            catalog,
+            admission,
+            draft: ledger.clone(),
+            ledger,
+            active,
+            frozen: None,
+            frozen_calls: 0,
+            snapshot: None,
+            calls: Calls::default(),
+            work: Work::default(),
+            closed: false,
+            orders,
+        }
+    }
+
+    /// Admits the events of a call to the memory part; visible at once.
+    pub(super) fn register(&mut self, events: &Events) {
+        for event in events.iter() {
+            if let Some(row) = admit(event, &mut self.admission, &mut self.catalog, &self.ledger) {
+                self.ledger.apply(&row);
+                self.active.push(row);
+            }
+        }
+    }
+
+    /// Admits the events of a call to the draft; not visible before [`apply`](Self::apply).
+    pub(super) fn draft(&mut self, events: &Events, rows: &mut Vec<Row>) {
+        for event in events.iter() {
+            if let Some(row) = admit(event, &mut self.admission, &mut self.catalog, &self.draft) {
+                self.draft.apply(&row);
+                rows.push(row);
+            }
+        }
+    }
+
+    /// Makes rows visible that were drafted and are on disk now.
+    pub(super) fn apply(&mut self, rows: Vec<Row>) {
+        for row in rows {
+            self.ledger.apply(&row);
+            self.active.push(row);
+        }
+        self.active.set_durable(self.active.rows().len());
+    }
+
+    /// Forgets what was drafted; takes rules that know of no event yet.
+    pub(super) fn discard_draft(&mut self, mut admission: Admission) {
+        for (last, timestamp) in self.ledger.servers() {
+            admission.resume(last, timestamp);
+        }
+        self.admission = admission;
+        self.draft = self.ledger.clone();
+    }
+
+    /// Takes the active rows out of the way of new ones, unless older ones are still there; `None` where there are no rows.
+    pub(super) fn freeze(&mut self) -> Option<Arc<Memtable>> {
+        if self.frozen.is_none() && !self.active.is_empty() {
+            let next_slot = self.active.first_slot() + self.active.durable() as u64;
+            let active =
+                std::mem::replace(&mut self.active, Memtable::new(&self.orders, next_slot));
+            self.frozen = Some(Arc::new(active));
+            self.frozen_calls = self.calls.made();
+        }
+        self.frozen.clone()
+    }
+
+    /// Says that the frozen rows are on disk, in what this snapshot shows.
+    pub(super) fn thaw(&mut self, snapshot: Option<Snapshot>) {
+        self.frozen = None;
+        self.snapshot = snapshot;
+        self.calls.set_durable(self.frozen_calls);
+    }
+
+    /// Bytes of the events that are not in the indexes on disk.
+    pub(super) fn unflushed_bytes(&self) -> usize {
+        self.active.bytes() + self.frozen.as_ref().map_or(0, |frozen| frozen.bytes())
+    }
+
+    /// Whether an event is the latest of its type.
+    pub(super) fn is_latest(&self, type_number: u32, id: EventId) -> bool {
+        self.ledger
+            .latest(type_number)
+            .is_some_and(|latest| latest.id == id)
+    }
+}
+
+/// The row of an event that is to be stored; it counts as stored from now on.
+fn admit(
+    event: &Arc<Event>,
+    admission: &mut Admission,
+    catalog: &mut Catalog,
+    ledger: &Ledger,
+) -> Option<Row> {
+    let type_number = catalog.number(&event.event_type, admission);
+    let held = ledger.latest(type_number).map(|event| &**event);
+    match admission.judge_at(event, held, catalog.places(type_number)) {
+        Verdict::Stored { latest, partitions } => Some(Row {
+            event: Arc::clone(event),
+            type_number,
+            partitions,
+            latest,
+        }),
+        Verdict::LeftOut(reason) => {
+            log::debug!("event {} is not stored: {reason:?}", event.id);
+            None
+        }
+    }
+}
+
+impl Calls {
+    /// Takes a call in; gives its number.
+    pub(super) fn push(&mut self, events: Events) -> u64 {
+        self.waiting.push_back(events);
+        self.made += 1;
+        self.made - 1
+    }
+
+    pub(super) fn made(&self) -> u64 {
+        self.made
+    }
+
+    pub(super) fn is_turn(&self, call: u64) -> bool {
+        self.registered == call
+    }
+
+    pub(super) fn set_registered(&mut self, call: u64) {
+        self.registered = call + 1;
+    }
+
+    /// Says that the first `calls` calls are durable.
+    pub(super) fn set_durable(&mut self, calls: u64) {
+        self.durable = self.durable.max(calls);
+    }
+
+    pub(super) fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    pub(super) fn told(&self) -> u64 {
+        self.told
+    }
+
+    /// Whether the caller is the one to tell; then it goes on with [`next_to_tell`](Self::next_to_tell) to the end.
+    pub(super) fn begin_telling(&mut self) -> bool {
+        !std::mem::replace(&mut self.telling, true)
+    }
+
+    /// The next call that is registered and durable; `None` ends the telling.
+    pub(super) fn next_to_tell(&mut self) -> Option<Events> {
+        if self.told < self.registered.min(self.durable) {
+            self.told += 1;
+            return self.waiting.pop_front();
+        }
+        self.telling = false;
+        None
+    }
+}
+
+impl Work {
+    /// Sets when the next flush is due, if it is not set.
+    pub(super) fn flush_within(&mut self, period: Duration) -> bool {
+        let unset = self.flush_at.is_none();
+        if unset {
+            self.flush_at = Instant::now().checked_add(period);
+        }
+        unset
+    }
+
+    /// When there is something to do without being asked.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        [self.flush_at, self.cleanup_at].into_iter().flatten().min()
+    }
+}

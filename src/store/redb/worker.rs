@@ -1,0 +1,255 @@
+//! The thread `acqbus-store`: commits, flushes by request and by period, cleanups.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use crate::event::Timestamp;
+use crate::store::{StoreConfig, StoreError};
+
+use super::core::Core;
+use super::shared_error;
+use super::state::{Commit, Work};
+use super::writer::Writer;
+
+/// Runs until the backend is closed.
+pub(super) fn run(core: &Arc<Core>, mut writer: Writer) {
+    let _closing = CloseAtEnd(core);
+    loop {
+        match next_job(core) {
+            Job::Commit(commits) => commit(core, &mut writer, commits),
+            Job::Flush(waiting) => answer(waiting, flush(core, &mut writer)),
+            Job::Cleanup(now, waiting) => cleanup(core, &mut writer, now, waiting),
+            Job::Stop(waiting) => {
+                answer(waiting, flush(core, &mut writer));
+                return;
+            }
+        }
+    }
+}
+
+/// One thing to do.
+enum Job {
+    Commit(Vec<Commit>),
+    Flush(Waiting),
+    Cleanup(Timestamp, Waiting),
+    /// Flush for the last time.
+    Stop(Waiting),
+}
+
+/// Who waits for the outcome.
+type Waiting = Vec<Sender<Result<(), StoreError>>>;
+
+/// Nobody waits for ever for a thread that is gone.
+struct CloseAtEnd<'a>(&'a Core);
+
+impl Drop for CloseAtEnd<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.closed = true;
+        state.work.commits.clear();
+        state.work.flushes.clear();
+        state.work.cleanups.clear();
+        drop(state);
+        self.0.changed.notify_all();
+    }
+}
+
+/// Waits for something to do. What is due comes before commits, so that these cannot put it off for ever.
+fn next_job(core: &Core) -> Job {
+    let mut state = core.state.lock();
+    loop {
+        let now = Instant::now();
+        let work = &mut state.work;
+        if !work.commits.is_empty() && !work.stop && work.flush_at.is_none_or(|at| now < at) {
+            return Job::Commit(take_commits(work));
+        }
+        if work.stop {
+            if !work.commits.is_empty() {
+                return Job::Commit(take_commits(work));
+            }
+            return Job::Stop(std::mem::take(&mut work.flushes));
+        }
+        if !work.flushes.is_empty() || work.flush_at.is_some_and(|at| at <= now) {
+            work.flush_at = None;
+            return Job::Flush(std::mem::take(&mut work.flushes));
+        }
+        if !work.cleanups.is_empty() {
+            let (now, waiting) = work.cleanups.remove(0);
+            return Job::Cleanup(now, vec![waiting]);
+        }
+        if work.cleanup_at.is_some_and(|at| at <= now) {
+            work.cleanup_at = None;
+            return Job::Cleanup((core.clock)(), Vec::new());
+        }
+        match work.next_deadline() {
+            Some(deadline) => {
+                core.wake.wait_until(&mut state, deadline);
+            }
+            None => core.wake.wait(&mut state),
+        }
+    }
+}
+
+/// As many calls as one transaction should take.
+fn take_commits(work: &mut Work) -> Vec<Commit> {
+    let mut commits = Vec::new();
+    let mut bytes = 0;
+    while bytes < COMMIT_BYTES
+        && let Some(commit) = work.commits.pop_front()
+    {
+        bytes += commit.bytes;
+        commits.push(commit);
+    }
+    commits
+}
+
+fn commit(core: &Core, writer: &mut Writer, commits: Vec<Commit>) {
+    let (rows, slot, types) = {
+        let mut state = core.state.lock();
+        let mut rows = Vec::new();
+        for commit in &commits {
+            state.draft(&commit.events, &mut rows);
+        }
+        let slot = state.active.first_slot() + state.active.durable() as u64;
+        (rows, slot, state.catalog.unsaved())
+    };
+    let written = if rows.is_empty() {
+        Ok(())
+    } else {
+        writer.commit(&rows, slot, &types)
+    };
+    let mut state = core.state.lock();
+    match written {
+        Ok(()) => {
+            let any = !rows.is_empty();
+            if any {
+                state.catalog.set_saved(types.0 as usize + types.1.len());
+            }
+            state.apply(rows);
+            if any {
+                state.work.flush_within(core.config.flush_period);
+            }
+            for commit in commits {
+                let call = state.calls.push(commit.events);
+                state.calls.set_durable(call + 1);
+                // Who registers waits for it, unless its thread is gone.
+                let _ = commit.done.send(Ok(call));
+            }
+        }
+        Err(error) => {
+            state.discard_draft(core.admission());
+            drop(state);
+            let error = Arc::new(error);
+            for commit in commits {
+                let _ = commit.done.send(Err(shared_error(&error)));
+            }
+        }
+    }
+}
+
+/// Writes what an earlier flush could not, then what was registered since.
+fn flush(core: &Core, writer: &mut Writer) -> Result<(), StoreError> {
+    let flushed = flush_all(core, writer);
+    let mut state = core.state.lock();
+    match &flushed {
+        Ok(()) => state.work.failure = None,
+        Err(error) => {
+            log::error!(
+                "the events of the store could not be written, and are kept in memory: {error}"
+            );
+            state
+                .work
+                .flush_within(core.config.flush_period.max(RETRY_PERIOD));
+        }
+    }
+    if let Err(error) = flushed {
+        let error = Arc::new(error);
+        state.work.failure = Some(Arc::clone(&error));
+        drop(state);
+        core.changed.notify_all();
+        return Err(shared_error(&error));
+    }
+    drop(state);
+    core.tell_flushed();
+    core.changed.notify_all();
+    Ok(())
+}
+
+fn flush_all(core: &Core, writer: &mut Writer) -> Result<(), StoreError> {
+    loop {
+        let mut state = core.state.lock();
+        let again = state.frozen.is_some();
+        let Some(frozen) = state.freeze() else {
+            let made = state.calls.made();
+            state.calls.set_durable(made);
+            return Ok(());
+        };
+        let types = state.catalog.unsaved();
+        drop(state);
+        writer.flush(&frozen, &types)?;
+        let snapshot = core.take_snapshot();
+        let mut state = core.state.lock();
+        state.catalog.set_saved(types.0 as usize + types.1.len());
+        state.thaw(snapshot);
+        drop(state);
+        // Freeing a million events takes longer than the lock may be held.
+        drop(frozen);
+        core.changed.notify_all();
+        if !again {
+            return Ok(());
+        }
+    }
+}
+
+/// One round; the next follows at once when there is more, after what else is due.
+fn cleanup(core: &Core, writer: &mut Writer, now: Timestamp, waiting: Waiting) {
+    match writer.cleanup(now) {
+        Ok(more) => {
+            let snapshot = core.take_snapshot();
+            let mut state = core.state.lock();
+            state.snapshot = snapshot;
+            if more {
+                if waiting.is_empty() {
+                    state.work.cleanup_at = Some(Instant::now());
+                }
+                state
+                    .work
+                    .cleanups
+                    .extend(waiting.into_iter().map(|waiting| (now, waiting)));
+            } else {
+                drop(state);
+                answer(waiting, Ok(()));
+                core.state.lock().work.cleanup_at = next_cleanup(&core.config);
+            }
+        }
+        Err(error) => {
+            log::error!("the store could not be cleaned up: {error}");
+            core.state.lock().work.cleanup_at = next_cleanup(&core.config);
+            answer(waiting, Err(error));
+        }
+    }
+}
+
+/// When the cleanup after the one that has just ended is due.
+pub(super) fn next_cleanup(config: &StoreConfig) -> Option<Instant> {
+    if config.cleanup_period.is_zero() {
+        return None;
+    }
+    Instant::now().checked_add(config.cleanup_period)
+}
+
+fn answer(waiting: Waiting, outcome: Result<(), StoreError>) {
+    let outcome = outcome.map_err(Arc::new);
+    for waiting in waiting {
+        let outcome = outcome.as_ref().map(|()| ()).map_err(shared_error);
+        // Who asked may be gone.
+        let _ = waiting.send(outcome);
+    }
+}
+
+/// Bytes of events that one commit takes at most, but for a single call.
+const COMMIT_BYTES: usize = 16 << 20;
+/// The shortest time between two tries of a flush that fails.
+const RETRY_PERIOD: Duration = Duration::from_millis(500);
