@@ -15,6 +15,7 @@ use acqbus::cdtp::{
 use acqbus::zsocket::{Endpoint, Frame, Socket, SocketKind};
 use common::bus::{
     LIMIT, QUIET, eventually, in_time, port, raw, raw_options, recv_frames, recv_within,
+    until_asleep,
 };
 
 fn options() -> TransmitterOptions {
@@ -116,6 +117,14 @@ fn try_send(transmitter: &DataTransmitter) -> bool {
     }
 }
 
+fn named<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> thread::JoinHandle<T> {
+    let builder = thread::Builder::new().name(name.to_owned());
+    builder.spawn(work).unwrap()
+}
+
 /// The socket waits with one message in hand: all before it has left the queue.
 fn until_stuck(transmitter: &DataTransmitter) {
     send_empty(transmitter);
@@ -166,8 +175,11 @@ fn bor_waits_for_a_receiver() {
     let transmitter = bound(options());
     let endpoint = transmitter.endpoint().clone();
     thread::scope(|scope| {
-        let bor = scope.spawn(|| transmitter.send_bor(&Tags::new(), &Tags::new()));
-        thread::sleep(QUIET);
+        let bor = thread::Builder::new()
+            .name("bor-waits".to_owned())
+            .spawn_scoped(scope, || transmitter.send_bor(&Tags::new(), &Tags::new()))
+            .unwrap();
+        until_asleep("bor-waits");
         assert!(!bor.is_finished());
         let socket = raw(SocketKind::Pull, &raw_options());
         socket.connect(&endpoint).unwrap();
@@ -440,7 +452,7 @@ fn send_blocks_until_the_receiver_makes_room() {
                 send(&transmitter, &[1; 100]);
             }
         });
-        thread::sleep(QUIET);
+        eventually("the queue is full", || !transmitter.can_send_record());
         assert!(!sends.is_finished());
         let socket = puller(&transmitter);
         for _ in 0..5001 {
@@ -457,8 +469,10 @@ fn stop_ends_the_wait_of_a_full_queue() {
     until_stuck(&transmitter);
     assert!(try_send(&transmitter));
     let other = Arc::clone(&transmitter);
-    let sends = thread::spawn(move || other.send_data_record(DataRecord::new(9)));
-    thread::sleep(QUIET);
+    let sends = named("send-waits", move || {
+        other.send_data_record(DataRecord::new(9))
+    });
+    until_asleep("send-waits");
     assert!(!sends.is_finished());
     assert!(
         !transmitter.stop_sending_timeout(QUIET),
@@ -678,15 +692,20 @@ fn close_ends_every_wait() {
     ));
     until_stuck(&transmitter);
     assert!(try_send(&transmitter));
-    let spawn = |work: fn(&DataTransmitter) -> Result<(), CdtpError>| {
+    let spawn = |name, work: fn(&DataTransmitter) -> Result<(), CdtpError>| {
         let transmitter = Arc::clone(&transmitter);
-        thread::spawn(move || work(&transmitter))
+        named(name, move || work(&transmitter))
     };
     let waits = [
-        spawn(|transmitter| transmitter.send_data_record(DataRecord::new(1))),
-        spawn(|transmitter| transmitter.send_eor(&Tags::new(), &Tags::new())),
+        spawn("record-waits", |transmitter| {
+            transmitter.send_data_record(DataRecord::new(1))
+        }),
+        spawn("eor-waits", |transmitter| {
+            transmitter.send_eor(&Tags::new(), &Tags::new())
+        }),
     ];
-    thread::sleep(QUIET);
+    until_asleep("record-waits");
+    until_asleep("eor-waits");
     assert!(waits.iter().all(|wait| !wait.is_finished()));
     let closed = Arc::clone(&transmitter);
     in_time("the transmitter closes", move || closed.close());

@@ -171,6 +171,25 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until a thread of this name sleeps in the system, seen twice in a row: it waits for what does not come.
+///
+/// Where the system does not tell (other than Linux), it returns at once.
+pub(crate) fn until_asleep(name: &str) {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let of_thread = format!("({name}) S ");
+    let mut before = false;
+    eventually(&format!("{name} sleeps"), || {
+        let threads = std::fs::read_dir("/proc/self/task").unwrap();
+        let asleep = threads
+            .flatten()
+            .filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok())
+            .any(|stat| stat.contains(&of_thread));
+        std::mem::replace(&mut before, asleep) && asleep
+    });
+}
+
 /// Runs `work` on another thread; fails when it takes longer than [`LIMIT`].
 pub(crate) fn in_time<T: Send + 'static>(
     what: &str,
