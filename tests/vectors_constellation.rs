@@ -17,10 +17,7 @@ mod typed;
 
 mod common;
 
-use std::fmt::Debug;
-
-use common::vectors_of;
-use serde_json::Value;
+use common::report;
 
 /// What we answer otherwise on purpose. Each is a rule of its own in these files, and applies to nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +49,7 @@ pub(crate) enum Difference {
 }
 
 /// The files and what runs them; a file gives its cases to the report.
-const FILES: &[(&str, Run)] = &[
+const FILES: &[report::File<Difference>] = &[
     ("cdtp2_valid.json", messages::run_valid),
     ("cdtp2_invalid.json", messages::run_invalid),
     ("cdtp2_receiver.json", receiver::run_receiver),
@@ -61,62 +58,9 @@ const FILES: &[(&str, Run)] = &[
     ("cdtp2_transmitter.json", transmitter::run_transmitter),
 ];
 
-pub(crate) type Run = fn(&Value, &mut Report);
-
-#[derive(Default)]
-pub(crate) struct Report {
-    ran: usize,
-    wrong: Vec<String>,
-    differences: Vec<(Difference, String)>,
-}
-
-impl Report {
-    /// Counts a case; each calls it once.
-    pub(crate) fn ran(&mut self) {
-        self.ran += 1;
-    }
-
-    pub(crate) fn check<T: PartialEq + Debug>(&mut self, case: &str, ours: T, peers: T) {
-        if ours != peers {
-            self.wrong(case, &format!("\n     ours {ours:?}\n    peers {peers:?}"));
-        }
-    }
-
-    pub(crate) fn wrong(&mut self, case: &str, why: &str) {
-        self.wrong.push(format!("{case}: {why}"));
-    }
-
-    pub(crate) fn differs(&mut self, case: &str, difference: Difference) {
-        self.differences.push((difference, case.to_owned()));
-    }
-}
+pub(crate) type Report = report::Report<Difference>;
 
 #[test]
 fn every_vector_is_answered_as_the_peers_do() {
-    let mut report = Report::default();
-    for (file, run) in FILES {
-        let Some(vectors) = vectors_of("constellation", file) else {
-            println!("{file}: absent");
-            continue;
-        };
-        let before = report.ran;
-        run(&vectors, &mut report);
-        println!("{file}: {} cases", report.ran - before);
-    }
-    report.differences.sort();
-    for (difference, case) in &report.differences {
-        println!("otherwise on purpose, {difference:?}: {case}");
-    }
-    println!(
-        "{} cases, {} answers otherwise on purpose",
-        report.ran,
-        report.differences.len()
-    );
-    assert!(
-        report.wrong.is_empty(),
-        "{} wrong:\n{}",
-        report.wrong.len(),
-        report.wrong.join("\n")
-    );
-    assert!(report.ran > 0, "no vectors were found");
+    report::replay("constellation", FILES);
 }

@@ -8,7 +8,6 @@
 mod common;
 
 use std::collections::HashMap;
-use std::fmt::Debug;
 
 use acqbus::rpc::answer::{Answered, RequestLimits, answer};
 use acqbus::rpc::{
@@ -17,7 +16,7 @@ use acqbus::rpc::{
 };
 use acqbus::wire::DecodeError;
 use common::tagged::{Tagged, has_tag};
-use common::{items, text, unhex, vectors};
+use common::{items, report, text, unhex};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -44,67 +43,14 @@ enum Difference {
     OldFault,
 }
 
-#[derive(Default)]
-struct Report {
-    ran: usize,
-    wrong: Vec<String>,
-    differences: Vec<(Difference, String)>,
-}
-
-impl Report {
-    fn check<T: PartialEq + Debug>(&mut self, case: &str, ours: T, peers: T) {
-        if ours != peers {
-            self.wrong
-                .push(format!("{case}\n     ours {ours:?}\n    peers {peers:?}"));
-        }
-    }
-
-    fn text(&mut self, case: &str, ours: &[u8], peers: &[u8]) {
-        self.check(
-            case,
-            String::from_utf8_lossy(ours),
-            String::from_utf8_lossy(peers),
-        );
-    }
-
-    fn differs(&mut self, case: &str, difference: Difference) {
-        self.differences.push((difference, case.to_owned()));
-    }
-}
+type Report = report::Report<Difference>;
 
 #[test]
 fn every_vector_is_answered_as_the_peers_do() {
-    let mut report = Report::default();
-    for (file, run) in FILES {
-        let Some(file_vectors) = vectors(file) else {
-            println!("{file}: absent");
-            continue;
-        };
-        let before = report.ran;
-        run(&file_vectors, &mut report);
-        println!("{file}: {} cases", report.ran - before);
-    }
-    report.differences.sort();
-    for (difference, case) in &report.differences {
-        println!("otherwise on purpose, {difference:?}: {case}");
-    }
-    println!(
-        "{} cases, {} otherwise on purpose",
-        report.ran,
-        report.differences.len()
-    );
-    assert!(
-        report.wrong.is_empty(),
-        "{} wrong:\n{}",
-        report.wrong.len(),
-        report.wrong.join("\n")
-    );
-    assert!(report.ran > 0, "no vectors were found");
+    report::replay("rpc", &FILES);
 }
 
-type Run = fn(&Value, &mut Report);
-
-const FILES: [(&str, Run); 8] = [
+const FILES: [report::File<Difference>; 8] = [
     ("humps.json", run_humps),
     ("json.json", run_json),
     ("publish-0.12.0.json", |file, report| {

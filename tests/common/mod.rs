@@ -6,6 +6,7 @@ pub(crate) mod bus;
 #[cfg(target_os = "linux")]
 pub(crate) mod machine;
 pub(crate) mod mutate;
+pub(crate) mod report;
 pub(crate) mod tagged;
 pub(crate) mod zmtp;
 
