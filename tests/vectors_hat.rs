@@ -4,8 +4,14 @@
 //! Every case of every file found is run. The files of the eventer protocol (`sbs_*`, `chatter_frames`, `exchanges`,
 //! `server_behaviour`, `notify`) are no matter of the event model and the store.
 
+#[path = "vectors_hat/engine.rs"]
+mod engine;
 #[path = "vectors_hat/event.rs"]
 mod event;
+#[path = "vectors_hat/scenario.rs"]
+mod scenario;
+#[path = "vectors_hat/store.rs"]
+mod store;
 
 mod common;
 
@@ -28,6 +34,21 @@ pub(crate) enum Difference {
     ExactDate,
     /// H05: JSON that cannot be written again is refused at once; the reference takes it and fails later.
     UnwritableJson,
+    /// H20: the memory backend answers every query; as published it raises on most.
+    MemoryAnswers,
+    /// H21: events of equal timestamps come in the order of their ids; the memory backend leaves those of several servers as
+    /// its sort happens to, the durable one in the order of registration until they are flushed.
+    TiesOfServers,
+    /// H22: what follows an event follows it also where its type or another bound leaves it out, as in the durable backend;
+    /// the memory backend says that nothing does.
+    AfterAnyEvent,
+    /// H24: a server query that goes on after the last event is empty; the memory backend gives that event again for ever.
+    PastTheEnd,
+    /// H25: a server query that goes on after an event of another server is an error, as in the durable backend; the memory
+    /// backend looks past it.
+    OtherServer,
+    /// H23: a query by source timestamp sees what is not flushed; the reference flushes first.
+    SourceQueryFlushes,
 }
 
 /// The files and what runs them; a file gives its cases to the report.
@@ -39,6 +60,10 @@ const FILES: &[(&str, Run)] = &[
     ("timestamp.json", event::run_timestamp),
     ("event_order.json", event::run_event_order),
     ("json_payload.json", event::run_json_payload),
+    ("conditions.json", store::run_conditions),
+    ("memory_repaired.json", store::run_memory_repaired),
+    ("memory_shipped.json", store::run_memory_shipped),
+    ("engine.json", engine::run_engine),
 ];
 
 pub(crate) type Run = fn(&Value, &mut Report);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, Mutex};
 
-use acqbus::event::{Event, EventId, Events, QueryParams, QueryResult, Timestamp};
+use acqbus::event::{Event, EventId, Events, OrderBy, QueryParams, QueryResult, Timestamp};
 use acqbus::store::{Backend, Callbacks, StoreConfig, StoreError};
 use serde_json::Value;
 
@@ -40,6 +40,40 @@ pub(crate) struct Odd<'a> {
     pub(crate) peers: Answer,
     /// What was registered so far, in its order.
     pub(crate) registered: &'a [Arc<Event>],
+}
+
+impl Odd<'_> {
+    /// A registered event; of several with one id the last.
+    pub(crate) fn event(&self, id: EventId) -> Option<&Arc<Event>> {
+        self.registered.iter().rev().find(|event| event.id == id)
+    }
+
+    /// Whether events of several servers were registered.
+    pub(crate) fn is_of_several_servers(&self) -> bool {
+        let mut servers = self.registered.iter().map(|event| event.id.server);
+        let first = servers.next();
+        servers.any(|server| Some(server) != first)
+    }
+
+    /// The timestamp that sorts an event in the answer to a query of a time series.
+    pub(crate) fn time(&self, event: &Event) -> Option<Timestamp> {
+        match self.question {
+            Question::Query(QueryParams::Timeseries(params)) => match params.order_by {
+                OrderBy::Timestamp => Some(event.timestamp),
+                OrderBy::SourceTimestamp => event.source_timestamp,
+            },
+            _ => None,
+        }
+    }
+
+    /// The timestamps that sort the events of an answer.
+    pub(crate) fn times(&self, answer: &Answer) -> Vec<Option<Timestamp>> {
+        let Answer::Events { ids, .. } = answer else {
+            return Vec::new();
+        };
+        let events = ids.iter().map(|id| self.event(*id));
+        events.map(|event| self.time(event?)).collect()
+    }
 }
 
 #[derive(Debug)]

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use acqbus::event::{Event, EventId, EventType, OrderBy, Payload, QueryParams, Timestamp};
+use acqbus::event::{
+    Event, EventId, EventType, Payload, QueryParams, QueryServerParams, QueryTimeseriesParams,
+    Timestamp,
+};
 use acqbus::store::{Backend, Callbacks, Conditions, MemoryBackend, StoreConfig, StoreError};
 use serde_json::{Value, json};
 
@@ -15,11 +18,7 @@ pub(crate) fn run_conditions(vectors: &Value, report: &mut Report) {
         report.ran();
         let config = json!({"conditions": case["conditions"]});
         let config = StoreConfig::from_json(&config.to_string()).unwrap();
-        let id = EventId {
-            server: 1,
-            session: 1,
-            instance: 1,
-        };
+        let id = EventId::new(1, 1, 1);
         let event_type: EventType = read(&case["type"]);
         let mut event = Event::new(id, event_type, Timestamp::new(0, 0));
         event.payload = read::<Option<Payload>>(&case["payload"]);
@@ -59,32 +58,58 @@ impl Subject for Memory {
         if self.as_shipped && odd.peers == Answer::Error {
             return Some(Difference::MemoryAnswers);
         }
-        let Question::Query(params) = odd.question else {
-            return None;
-        };
-        match params {
-            QueryParams::Timeseries(params) => {
-                let time = |id: &EventId| {
-                    let event = odd.registered.iter().find(|event| event.id == *id);
-                    event.and_then(|event| match params.order_by {
-                        OrderBy::Timestamp => Some(event.timestamp),
-                        _ => event.source_timestamp,
-                    })
-                };
-                let servers = odd.registered.iter().map(|event| event.id.server);
-                let is_mixed = servers.clone().min() != servers.max();
-                let times = |answer: &Answer| match answer {
-                    Answer::Events { ids, .. } => ids.iter().map(time).collect(),
-                    _ => Vec::new(),
-                };
-                // The peer's order of equal timestamps is the one that its sort happens to leave; what a page begins after
-                // or ends with is then another event too.
-                if is_mixed && times(&odd.ours) == times(&odd.peers) {
-                    return Some(Difference::TiesOfServers);
-                }
-                None
-            }
+        match odd.question {
+            Question::Query(QueryParams::Timeseries(params)) => timeseries_difference(odd, params),
+            Question::Query(QueryParams::Server(params)) => server_difference(odd, params),
             _ => None,
         }
     }
+}
+
+fn timeseries_difference(odd: &Odd<'_>, params: &QueryTimeseriesParams) -> Option<Difference> {
+    let last = params.last_event_id.and_then(|id| odd.event(id));
+    if odd.peers == nothing() && last.is_some_and(|last| !is_wanted(last, params)) {
+        return Some(Difference::AfterAnyEvent);
+    }
+    // A page that ends or begins among equal timestamps has other events, at the same times; how many of those that share
+    // the time of the event that it begins after come before that event is another number too.
+    let (mut ours, mut peers) = (odd.times(&odd.ours), odd.times(&odd.peers));
+    if let Some(last) = last {
+        let last = odd.time(last);
+        ours.retain(|time| *time != last);
+        peers.retain(|time| *time != last);
+    }
+    (odd.is_of_several_servers() && ours == peers).then_some(Difference::TiesOfServers)
+}
+
+fn server_difference(odd: &Odd<'_>, params: &QueryServerParams) -> Option<Difference> {
+    let last = params.last_event_id?;
+    if last.server != params.server_id {
+        return (odd.ours == Answer::Error).then_some(Difference::OtherServer);
+    }
+    let of_server = odd.registered.iter().map(|event| event.id);
+    let newest = of_server.filter(|id| id.server == params.server_id).max()?;
+    let newest_again = match &odd.peers {
+        Answer::Events { ids, more_follows } => *more_follows || *ids == [newest],
+        _ => false,
+    };
+    let is_past = last >= newest && odd.ours == nothing() && newest_again;
+    is_past.then_some(Difference::PastTheEnd)
+}
+
+fn nothing() -> Answer {
+    Answer::Events {
+        ids: Vec::new(),
+        more_follows: false,
+    }
+}
+
+/// Whether an event has a type that a query asks for and is within its bounds, told by asking for it alone.
+fn is_wanted(event: &Arc<Event>, params: &QueryTimeseriesParams) -> bool {
+    let alone = MemoryBackend::new(Callbacks::default());
+    alone.register(vec![Arc::clone(event)].into()).unwrap();
+    let mut params = params.clone();
+    params.last_event_id = None;
+    params.max_results = None;
+    !alone.query(&params.into()).unwrap().events.is_empty()
 }
