@@ -88,6 +88,15 @@ fn only_zsocket_names_the_zmq_crate() {
 }
 
 #[test]
+fn only_the_door_of_the_store_names_the_redb_crate() {
+    let found: Vec<_> = sources_of_this_crate()
+        .iter()
+        .flat_map(redb_faults)
+        .collect();
+    assert!(found.is_empty(), "{}", lines(&found));
+}
+
+#[test]
 fn unsafe_code_stays_in_one_file_of_zsocket() {
     let found = unsafe_faults(&sources_of_this_crate());
     assert!(found.is_empty(), "{}", lines(&found));
@@ -235,6 +244,34 @@ fn the_zmq_crate_outside_zsocket_is_found() {
         );
     }
     assert!(zmq_faults(&Source::new("rpc/a.rs", "// zmq::Socket\nlet zmq = 1;")).is_empty());
+}
+
+#[test]
+fn the_redb_crate_outside_its_door_is_found() {
+    for text in [
+        "use redb::Database;",
+        "use ::redb::Database;",
+        "use {std::fmt, ::redb::Database};",
+        "fn f() -> redb::Result<()> {}",
+        "fn f() -> ::redb::Result<()> {}",
+        "extern crate redb;",
+    ] {
+        let outside = Source::new("store/redb/chunks.rs", text);
+        assert_eq!(redb_faults(&outside).len(), 1, "{text}");
+        for path in ["store/redb/database/mod.rs", "store/redb/database.rs"] {
+            assert!(redb_faults(&Source::new(path, text)).is_empty(), "{text}");
+        }
+    }
+    for text in [
+        "mod redb;",
+        "pub use self::redb::RedbBackend;",
+        "use crate::store::redb::RedbBackend;",
+        "use super::super::redb::keys;",
+        "pub(in crate::store::redb) fn f() {} // redb::Database",
+    ] {
+        let found = redb_faults(&Source::new("store/mod.rs", text));
+        assert!(found.is_empty(), "{text}\n{}", lines(&found));
+    }
 }
 
 #[test]
@@ -413,6 +450,40 @@ fn zmq_faults(source: &Source) -> Vec<Fault> {
         .filter(|at| named(*at))
         .map(|at| source.fault(at, "names the zmq crate; only src/zsocket may".to_owned()))
         .collect()
+}
+
+/// A module has the crate's name, so only a path that begins with it names the crate.
+fn redb_faults(source: &Source) -> Vec<Fault> {
+    let is_door = |path: &str| {
+        let inside = path.strip_prefix("store/redb/database");
+        inside.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+    };
+    if is_door(&source.path) {
+        return Vec::new();
+    }
+    let before = |at: usize, steps: usize| at.checked_sub(steps).map_or("", |at| source.token(at));
+    let named = |at: usize| {
+        let begins_path = match before(at, 1) {
+            "::" => !is_name(before(at, 2)),
+            "crate" => before(at, 2) == "extern",
+            _ => source.token(at + 1) == "::",
+        };
+        source.token(at) == "redb" && begins_path
+    };
+    (0..source.tokens.len())
+        .filter(|at| named(*at))
+        .map(|at| source.fault(at, "names the redb crate; only its door may".to_owned()))
+        .collect()
+}
+
+/// Whether a path can go on behind it; `use` begins one.
+fn is_name(token: &str) -> bool {
+    let is_word = token.chars().all(|c| c.is_alphanumeric() || c == '_');
+    is_word
+        && !matches!(
+            token,
+            "" | "use" | "extern" | "as" | "in" | "return" | "dyn" | "impl"
+        )
 }
 
 fn unsafe_faults(sources: &[Source]) -> Vec<Fault> {
