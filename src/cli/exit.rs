@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use crate::cdtp::CdtpError;
 use crate::rpc::{CommandResult, RpcError, chain};
 
 /// The exit codes that a script can rely on; the same for every verb.
@@ -129,25 +130,29 @@ impl From<io::Error> for Failure {
     }
 }
 
-impl From<RpcError> for Failure {
-    fn from(error: RpcError) -> Self {
-        Self::of(exit_of(&error), &error)
-    }
+/// The errors of the wings answer the same questions, of which the first that holds decides.
+macro_rules! failure_from {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                let exit = if error.is_refused() {
+                    Exit::Refused
+                } else if error.is_timeout() {
+                    Exit::TimedOut
+                } else if error.is_connection() {
+                    Exit::Connection
+                } else if error.is_bad_data() {
+                    Exit::BadData
+                } else {
+                    Exit::Failed
+                };
+                Self::of(exit, &error)
+            }
+        }
+    )*};
 }
 
-fn exit_of(error: &RpcError) -> Exit {
-    if error.is_refused() {
-        Exit::Refused
-    } else if error.is_timeout() {
-        Exit::TimedOut
-    } else if error.is_connection() {
-        Exit::Connection
-    } else if error.is_bad_data() {
-        Exit::BadData
-    } else {
-        Exit::Failed
-    }
-}
+failure_from!(RpcError, CdtpError);
 
 #[cfg(test)]
 mod tests {

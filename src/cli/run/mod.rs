@@ -29,7 +29,6 @@ use std::io::ErrorKind;
 
 use clap::{Args, Subcommand};
 
-use crate::cdtp::CdtpError;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::Output;
 use crate::relay::RelayError;
@@ -62,23 +61,6 @@ impl Run {
             What::Receive(verb) => verb.run(out),
             What::Inspect(verb) => verb.run(out),
         }
-    }
-}
-
-impl From<CdtpError> for Failure {
-    fn from(error: CdtpError) -> Self {
-        let exit = if error.is_refused() {
-            Exit::Refused
-        } else if error.is_timeout() {
-            Exit::TimedOut
-        } else if error.is_connection() {
-            Exit::Connection
-        } else if error.is_bad_data() {
-            Exit::BadData
-        } else {
-            Exit::Failed
-        };
-        Self::of(exit, &error)
     }
 }
 
