@@ -52,6 +52,11 @@ impl Message {
         }
     }
 
+    /// Epoch and sequence that a body tells in its last members.
+    pub(crate) fn place_of_body(body: &[u8]) -> Option<(u64, u64)> {
+        read_extras(body)
+    }
+
     /// A message as this service publishes it, for those who listen within the process.
     pub(crate) fn published(topic: Topic, body: &[u8], epoch: u64, sequence: u64) -> Self {
         Self {

@@ -318,7 +318,13 @@ impl RpcService {
     /// It may be at most `capacity` messages behind (at least 1); what it misses beyond that, it counts.
     #[must_use]
     pub fn tap(&self, capacity: usize) -> Tap {
-        self.shared.taps.open(capacity)
+        self.shared.taps.open(capacity, usize::MAX)
+    }
+
+    /// The same within a number of bytes of bodies, too; one message that is larger still fits an empty tap.
+    #[must_use]
+    pub fn tap_within(&self, capacity: usize, bytes: usize) -> Tap {
+        self.shared.taps.open(capacity, bytes)
     }
 
     /// What the service has counted since its start.

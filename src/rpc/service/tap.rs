@@ -1,10 +1,11 @@
 //! In-process consumers of everything that a service publishes.
 
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TrySendError, select};
 use parking_lot::Mutex;
 
 use crate::rpc::{Message, Topic};
@@ -28,6 +29,8 @@ use crate::rpc::{Message, Topic};
 pub struct Tap {
     messages: Receiver<Message>,
     lost: Arc<AtomicU64>,
+    /// Of the bodies that wait.
+    bytes: Arc<AtomicUsize>,
 }
 
 impl Tap {
@@ -36,30 +39,30 @@ impl Tap {
     /// `None` once the service has stopped and all is read.
     #[must_use]
     pub fn recv(&self) -> Option<Message> {
-        self.messages.recv().ok()
+        self.taken(self.messages.recv().ok())
     }
 
     /// The same for at most `timeout`; `None` after it too.
     #[must_use]
     pub fn recv_timeout(&self, timeout: Duration) -> Option<Message> {
-        self.messages.recv_timeout(timeout).ok()
+        self.taken(self.messages.recv_timeout(timeout).ok())
     }
 
     /// The same until `deadline`.
     #[must_use]
     pub fn recv_deadline(&self, deadline: Instant) -> Option<Message> {
-        self.messages.recv_deadline(deadline).ok()
+        self.taken(self.messages.recv_deadline(deadline).ok())
     }
 
     /// The next message if one waits; never blocks.
     #[must_use]
     pub fn try_recv(&self) -> Option<Message> {
-        self.messages.try_recv().ok()
+        self.taken(self.messages.try_recv().ok())
     }
 
     /// Blocking iterator over the messages; ends when the service has stopped.
     pub fn iter(&self) -> impl Iterator<Item = Message> + '_ {
-        self.messages.iter()
+        std::iter::from_fn(|| self.recv())
     }
 
     /// How many messages this consumer missed because it was `capacity` behind.
@@ -67,10 +70,37 @@ impl Tap {
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
+
+    /// How many messages wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// [`recv`](Self::recv), unless the other end of `stop` goes first.
+    pub(crate) fn recv_unless(&self, stop: &Receiver<Infallible>) -> Option<Message> {
+        let message = select! {
+            recv(self.messages) -> message => message.ok(),
+            recv(stop) -> _ => None,
+        };
+        self.taken(message)
+    }
+
+    fn taken(&self, message: Option<Message>) -> Option<Message> {
+        if let Some(message) = &message {
+            self.bytes.fetch_sub(message.body.len(), Ordering::AcqRel);
+        }
+        message
+    }
 }
 
-/// One tap's queue and its count of losses.
-type Open = (Sender<Message>, Arc<AtomicU64>);
+/// One tap's queue, its bounds and its count of losses.
+#[derive(Debug)]
+struct Open {
+    messages: Sender<Message>,
+    lost: Arc<AtomicU64>,
+    bytes: Arc<AtomicUsize>,
+    max_bytes: usize,
+}
 
 /// The taps of one service, as its publisher sees them.
 #[derive(Debug, Default)]
@@ -82,16 +112,26 @@ pub(crate) struct Taps {
 }
 
 impl Taps {
-    pub(crate) fn open(&self, capacity: usize) -> Tap {
+    pub(crate) fn open(&self, capacity: usize, max_bytes: usize) -> Tap {
         let (sender, messages) = crossbeam_channel::bounded(capacity.max(1));
         let lost = Arc::new(AtomicU64::new(0));
+        let bytes = Arc::new(AtomicUsize::new(0));
         let mut open = self.open.lock();
         // Behind a stop there is nothing to come: without a sender the tap ends at once.
         if !self.closed.load(Ordering::Relaxed) {
-            open.push((sender, Arc::clone(&lost)));
+            open.push(Open {
+                messages: sender,
+                lost: Arc::clone(&lost),
+                bytes: Arc::clone(&bytes),
+                max_bytes,
+            });
             self.any.store(true, Ordering::Release);
         }
-        Tap { messages, lost }
+        Tap {
+            messages,
+            lost,
+            bytes,
+        }
     }
 
     /// Hands one message to each tap; costs one atomic load where there is none.
@@ -101,14 +141,26 @@ impl Taps {
         }
         let message = Message::published(topic, body, epoch, sequence);
         let mut open = self.open.lock();
-        open.retain(|(tap, lost)| match tap.try_send(message.clone()) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_)) => {
-                lost.fetch_add(1, Ordering::Relaxed);
-                self.lost.fetch_add(1, Ordering::Relaxed);
-                true
+        open.retain(|tap| {
+            // Counted before it can be taken out; this is the only thread that adds.
+            let before = tap.bytes.fetch_add(body.len(), Ordering::AcqRel);
+            let sent = if before > 0 && before.saturating_add(body.len()) > tap.max_bytes {
+                Err(TrySendError::Full(()))
+            } else {
+                let sent = tap.messages.try_send(message.clone());
+                sent.map_err(|error| match error {
+                    TrySendError::Full(_) => TrySendError::Full(()),
+                    TrySendError::Disconnected(_) => TrySendError::Disconnected(()),
+                })
+            };
+            if sent.is_err() {
+                tap.bytes.fetch_sub(body.len(), Ordering::AcqRel);
             }
-            Err(TrySendError::Disconnected(_)) => false,
+            if sent == Err(TrySendError::Full(())) {
+                tap.lost.fetch_add(1, Ordering::Relaxed);
+                self.lost.fetch_add(1, Ordering::Relaxed);
+            }
+            sent != Err(TrySendError::Disconnected(()))
         });
         self.any.store(!open.is_empty(), Ordering::Release);
     }

@@ -1,0 +1,300 @@
+//! Batches of messages on their way into the store: gaps noticed, attempts repeated, places told.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::event::{event_of, gap_event};
+use super::stats::Meters;
+use super::{BusRecorderOptions, ErrorCallback};
+use crate::event::{Event, RegisterEvent};
+use crate::relay::StoreHistory;
+use crate::rpc::{Message, Topic};
+use crate::store::{EngineHandle, Source, StoreError};
+
+/// What is to be written.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Message(Message),
+    Gap {
+        topic: Topic,
+        epoch: Option<u64>,
+        first: u64,
+        count: u64,
+    },
+}
+
+/// The recorder's side of the engine.
+#[derive(Debug)]
+pub(super) struct Writer {
+    engine: EngineHandle,
+    /// Not known over the wire before the first heartbeat.
+    identifier: Option<String>,
+    history: Option<Arc<StoreHistory>>,
+    told: Told,
+    meters: Arc<Meters>,
+    stop: Receiver<Infallible>,
+    epoch: Option<u64>,
+    last: BTreeMap<Topic, u64>,
+    entries: VecDeque<Entry>,
+    bytes: usize,
+}
+
+/// Whom to tell of errors, and whether he was told.
+struct Told {
+    callback: Option<ErrorCallback>,
+    failing: bool,
+}
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Told")
+            .field("failing", &self.failing)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    pub(super) fn new(
+        engine: EngineHandle,
+        options: &BusRecorderOptions,
+        identifier: Option<String>,
+        meters: &Arc<Meters>,
+        stop: Receiver<Infallible>,
+    ) -> Self {
+        Self {
+            engine,
+            identifier,
+            history: options.history.clone(),
+            told: Told {
+                callback: options.on_error.clone(),
+                failing: false,
+            },
+            meters: Arc::clone(meters),
+            stop,
+            epoch: None,
+            last: BTreeMap::new(),
+            entries: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn epoch(&self) -> Option<u64> {
+        self.epoch
+    }
+
+    /// A heartbeat told whose messages these are.
+    pub(super) fn connected(&mut self, identifier: String, epoch: Option<u64>) {
+        self.identifier.get_or_insert(identifier);
+        self.epoch = epoch.or(self.epoch);
+    }
+
+    pub(super) fn restarted(&mut self, epoch: u64) {
+        self.epoch = Some(epoch);
+    }
+
+    pub(super) fn add(&mut self, entry: Entry) {
+        if let Entry::Message(message) = &entry {
+            self.bytes += message.body.len();
+        }
+        self.entries.push_back(entry);
+    }
+
+    /// The same with the numbers of a tap, which show what did not fit it.
+    pub(super) fn add_in_process(&mut self, message: Message) {
+        if let Some((epoch, sequence)) = message.epoch.zip(message.sequence) {
+            if self.epoch != Some(epoch) {
+                self.epoch = Some(epoch);
+                self.last.clear();
+            }
+            self.reach(message.topic, sequence.saturating_sub(1));
+            self.last.insert(message.topic, sequence);
+        }
+        if message.topic == Topic::HEARTBEAT
+            && let Some(listed) = message.heartbeat().and_then(|beat| beat.sequences)
+        {
+            for (topic, last) in listed {
+                self.reach(Topic::new(topic), last);
+            }
+        }
+        self.add(Entry::Message(message));
+    }
+
+    /// All up to this number has been published: what has not come is missing.
+    fn reach(&mut self, topic: Topic, last: u64) {
+        let Some(known) = self.last.get(&topic).copied() else {
+            return;
+        };
+        if last > known {
+            self.add(Entry::Gap {
+                topic,
+                epoch: self.epoch,
+                first: known + 1,
+                count: last - known,
+            });
+            self.last.insert(topic, last);
+        }
+    }
+
+    /// Whether the batch should be written before more is added.
+    pub(super) fn is_full(&self) -> bool {
+        self.entries.len() >= BATCH_MESSAGES || self.bytes >= BATCH_BYTES
+    }
+
+    pub(super) fn waiting(&self, messages: usize, lost: u64) {
+        let waiting = messages + self.entries.len();
+        self.meters.waiting.store(waiting, Ordering::Relaxed);
+        self.meters.lost.store(lost, Ordering::Relaxed);
+    }
+
+    /// Writes the batch, again and again until it is in the store; `false` when there is no store any more.
+    pub(super) fn write(&mut self) -> bool {
+        let Some(identifier) = self.identifier.clone() else {
+            // What cannot be named yet waits for a heartbeat, within the bound of a batch.
+            while self.is_full() {
+                self.give_up_oldest();
+            }
+            return true;
+        };
+        let entries: Vec<Entry> = self.entries.drain(..).collect();
+        self.bytes = 0;
+        let events: Vec<_> = entries
+            .iter()
+            .map(|entry| to_event(&identifier, entry))
+            .collect();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.engine.register(Source::SERVER, events.clone()) {
+                Ok(registered) => {
+                    self.succeeded();
+                    self.account(&entries, &registered);
+                    return true;
+                }
+                Err(error) => {
+                    let closed = error.is_closed();
+                    let hopeless = matches!(error, StoreError::Encode { .. });
+                    self.failed(error);
+                    if hopeless && entries.len() > 1 {
+                        self.write_one_by_one(entries, events);
+                        return true;
+                    }
+                    if closed || hopeless || self.stops_within(pause) {
+                        self.give_up(&entries);
+                        return !closed;
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// One event of the batch can never be written: the others are not to go with it.
+    fn write_one_by_one(&mut self, entries: Vec<Entry>, events: Vec<RegisterEvent>) {
+        for (entry, event) in entries.into_iter().zip(events) {
+            let entry = [entry];
+            match self.engine.register(Source::SERVER, vec![event]) {
+                Ok(registered) => self.account(&entry, &registered),
+                Err(error) => {
+                    self.failed(error);
+                    self.give_up(&entry);
+                }
+            }
+        }
+    }
+
+    fn account(&self, entries: &[Entry], registered: &[Arc<Event>]) {
+        let add = |counter: &AtomicU64, count: u64| counter.fetch_add(count, Ordering::Relaxed);
+        for entry in entries {
+            match entry {
+                Entry::Message(message) => {
+                    add(&self.meters.recorded, 1);
+                    add(&self.meters.bytes, message.body.len() as u64);
+                }
+                Entry::Gap { .. } => {
+                    add(&self.meters.gaps, 1);
+                }
+            }
+        }
+        if let (Some(history), Some(event)) = (&self.history, registered.first()) {
+            history.recorded(entries.iter().filter_map(Entry::place), event.timestamp);
+        }
+    }
+
+    fn succeeded(&mut self) {
+        if std::mem::take(&mut self.told.failing) {
+            log::info!("the store takes events again");
+            *self.meters.error.lock() = None;
+        }
+    }
+
+    fn failed(&mut self, error: StoreError) {
+        self.meters.failures.fetch_add(1, Ordering::Relaxed);
+        if !std::mem::replace(&mut self.told.failing, true) {
+            match &self.told.callback {
+                Some(callback) => callback(&error),
+                None => log::error!("the bus is not recorded now: {}", crate::rpc::chain(&error)),
+            }
+        }
+        *self.meters.error.lock() = Some(Arc::new(error));
+    }
+
+    fn stops_within(&self, pause: Duration) -> bool {
+        !matches!(
+            self.stop.recv_timeout(pause),
+            Err(RecvTimeoutError::Timeout)
+        )
+    }
+
+    fn give_up(&self, entries: &[Entry]) {
+        let messages = entries
+            .iter()
+            .filter(|entry| matches!(entry, Entry::Message(_)));
+        let count = messages.count() as u64;
+        self.meters.given_up.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn give_up_oldest(&mut self) {
+        if let Some(Entry::Message(message)) = self.entries.pop_front() {
+            self.bytes -= message.body.len();
+            self.meters.given_up.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Entry {
+    /// Topic, epoch and the last number that it stands for.
+    fn place(&self) -> Option<(Topic, u64, u64)> {
+        match self {
+            Self::Message(message) => Some((message.topic, message.epoch?, message.sequence?)),
+            Self::Gap {
+                topic,
+                epoch,
+                first,
+                count,
+            } => Some((*topic, (*epoch)?, first.saturating_add(*count) - 1)),
+        }
+    }
+}
+
+fn to_event(identifier: &str, entry: &Entry) -> RegisterEvent {
+    match entry {
+        Entry::Message(message) => event_of(identifier, message),
+        Entry::Gap {
+            topic,
+            epoch,
+            first,
+            count,
+        } => gap_event(identifier, *topic, *epoch, *first, *count),
+    }
+}
+
+/// One session of the engine at most.
+const BATCH_MESSAGES: usize = 1_024;
+const BATCH_BYTES: usize = 4 << 20;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
