@@ -8,6 +8,8 @@
 mod engine;
 #[path = "vectors_hat/event.rs"]
 mod event;
+#[path = "vectors_hat/redb.rs"]
+mod redb;
 #[path = "vectors_hat/scenario.rs"]
 mod scenario;
 #[path = "vectors_hat/store.rs"]
@@ -49,6 +51,8 @@ pub(crate) enum Difference {
     OtherServer,
     /// H23: a query by source timestamp sees what is not flushed; the reference flushes first.
     SourceQueryFlushes,
+    /// H26: what is not flushed stands where its timestamp belongs; the reference puts it before or behind the rest.
+    MergedUnflushed,
 }
 
 /// The files and what runs them; a file gives its cases to the report.
@@ -63,6 +67,9 @@ const FILES: &[(&str, Run)] = &[
     ("conditions.json", store::run_conditions),
     ("memory_repaired.json", store::run_memory_repaired),
     ("memory_shipped.json", store::run_memory_shipped),
+    ("lmdb_basic.json", redb::run_lmdb),
+    ("lmdb_config.json", redb::run_lmdb),
+    ("lmdb_behaviour.json", redb::run_lmdb),
     ("engine.json", engine::run_engine),
 ];
 

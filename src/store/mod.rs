@@ -27,4 +27,7 @@ pub use dummy::DummyBackend;
 pub use engine::{Engine, EngineHandle, EngineOptions, EngineStats, Module, Source, SourceKind};
 pub use error::StoreError;
 pub use memory::MemoryBackend;
-pub use redb::{FileStorage, MemoryStorage, RedbBackend, Storage, StorageFile};
+pub use redb::{
+    CheckSummary, Damage, FileStorage, MemoryStorage, PartitionStats, RedbBackend, ServerStats,
+    Storage, StorageFile, StoreStats,
+};

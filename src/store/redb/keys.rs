@@ -47,6 +47,14 @@ pub(super) fn server_key_id(key: &Key) -> EventId {
     EventId::from_bytes(id)
 }
 
+/// The sorting time of the event of this key in a partition.
+pub(super) fn time_of(key: &Key) -> Timestamp {
+    let (time, _) = key
+        .split_first_chunk()
+        .expect("a key is longer than a timestamp");
+    Timestamp::from_bytes(time)
+}
+
 /// The id of the event of this key in a partition.
 pub(super) fn id_of(key: &Key) -> EventId {
     let (_, id) = key.split_last_chunk().expect("a key is longer than an id");

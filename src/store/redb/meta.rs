@@ -119,6 +119,19 @@ pub(super) fn identity(partition: &PartitionConfig) -> String {
     serde_json::json!({ "order_by": order_by, "subscriptions": types }).to_string()
 }
 
+/// What sorts the partition that was written as [`identity`].
+pub(super) fn order_of(fact: Fact, value: Vec<u8>) -> Result<OrderBy, StoreError> {
+    let identity: Option<serde_json::Value> = serde_json::from_slice(&value).ok();
+    match identity
+        .as_ref()
+        .and_then(|identity| identity["order_by"].as_str())
+    {
+        Some("TIMESTAMP") => Ok(OrderBy::Timestamp),
+        Some("SOURCE_TIMESTAMP") => Ok(OrderBy::SourceTimestamp),
+        _ => Err(damaged(&fact.key(), "it is no partition")),
+    }
+}
+
 fn checked<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], StoreError> {
     match value.split_first_chunk() {
         Some((crc, value)) if u32::from_le_bytes(*crc) == checksum(key, value) => Ok(value),

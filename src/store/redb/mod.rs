@@ -13,6 +13,7 @@ use crate::store::{Backend, Callbacks, Durability, StoreConfig, StoreError};
 
 mod blocks;
 mod catalog;
+mod check;
 mod chunks;
 mod cleanup;
 mod core;
@@ -29,11 +30,15 @@ mod query;
 mod reader;
 mod record;
 mod state;
+mod stats;
 mod types;
 mod worker;
 mod writer;
 
+pub use check::{CheckSummary, Damage};
 pub use database::{FileStorage, MemoryStorage, Storage, StorageFile};
+
+pub use stats::{PartitionStats, ServerStats, StoreStats};
 
 use self::core::Core;
 
@@ -134,6 +139,26 @@ impl RedbBackend {
     /// [`StoreError::Closed`], or what reading and writing gave.
     pub fn cleanup(&self, now: Timestamp) -> Result<(), StoreError> {
         self.core.cleanup(now)
+    }
+
+    /// What the store holds, in numbers.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`], or what reading the store gave.
+    pub fn stats(&self) -> Result<StoreStats, StoreError> {
+        stats::stats(&self.core)
+    }
+
+    /// Verifies every checksum and that the indexes and the events agree; reports what is wrong one by one and goes on past it.
+    ///
+    /// Looks at what is flushed; flush before, so that it is everything. Reads the whole file twice; queries and register go on
+    /// meanwhile, but for the second time, when the database verifies its own pages. What that could put right is reported all
+    /// the same.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`], and what reading the store gave other than damage.
+    pub fn check(&self, report: &mut dyn FnMut(Damage)) -> Result<CheckSummary, StoreError> {
+        check::check(&self.core, report)
     }
 }
 

@@ -297,7 +297,9 @@ impl Series<'_> {
         if event.id != id {
             return Err(keys::mismatch(slot, event.id));
         }
-        let Some(key) = memtable::series_key(&event, self.params.order_by) else {
+        // One that the conditions no longer let through is not there, as with hat-event 0.9.44.
+        let key = memtable::series_key(&event, self.params.order_by);
+        let Some(key) = key.filter(|_| self.core.conditions.passes(&event)) else {
             return Ok(None);
         };
         let prefix = keys::partition_prefix(self.core.partitions[self.partition].id);

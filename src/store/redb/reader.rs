@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::event::{Event, EventId, Order};
 use crate::store::StoreError;
 
-use super::blocks::{BlockCache, BlockReader};
+use super::blocks::{BlockCache, BlockReader, Stored};
 use super::chunks::{ChunkReader, Entry};
 use super::database::Snapshot;
 use super::keys::{self, NO_SLOT};
@@ -31,6 +31,21 @@ impl Reader {
             types: Arc::clone(types),
             snapshot,
         }
+    }
+
+    pub(super) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    pub(super) fn types(&self) -> &TypeNames {
+        &self.types
+    }
+
+    /// Every event of the file, in use or not.
+    pub(super) fn walk(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<Stored, StoreError>> + use<>, StoreError> {
+        self.blocks.walk(0)
     }
 
     /// The event in a slot.
@@ -71,7 +86,8 @@ impl Reader {
         Ok(entries.map(|entry| self.server_event(&entry?)))
     }
 
-    fn server_event(&self, entry: &Entry) -> Result<Arc<Event>, StoreError> {
+    /// The event of an entry in the map of its server.
+    pub(super) fn server_event(&self, entry: &Entry) -> Result<Arc<Event>, StoreError> {
         let id = keys::server_key_id(&entry.key);
         let event = if entry.slot == NO_SLOT {
             let latest = latest::read(&self.snapshot, entry.type_number, &self.types)?;

@@ -12,7 +12,7 @@ mod reader;
 mod writer;
 
 pub(super) use cache::BlockCache;
-pub(super) use reader::{BlockReader, Stored, average_bytes};
+pub(super) use reader::{BlockReader, Stored, average_bytes, check_live};
 pub(super) use writer::BlockWriter;
 
 #[cfg(test)]

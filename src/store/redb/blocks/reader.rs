@@ -7,7 +7,8 @@ use super::super::database::{Pairs, Snapshot, Table, Value};
 use super::super::record::Record;
 use super::super::types::TypeNames;
 use super::cache::BlockCache;
-use super::format::{Block, block_key};
+use super::format::{self, Block, block_key};
+use super::live::Live;
 use crate::event::Event;
 use crate::store::StoreError;
 
@@ -83,6 +84,40 @@ impl BlockReader {
             block: None,
         })
     }
+}
+
+/// Every block with what says which of its events are in use; a pair that does not fit gives an error.
+pub(in crate::store::redb) fn check_live(
+    snapshot: &Snapshot,
+) -> Result<impl Iterator<Item = Result<(), StoreError>> + use<>, StoreError> {
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    let keys = snapshot.clone();
+    let blocks = snapshot.range(Table::Blocks, all)?;
+    let without_live = blocks.map(move |pair| {
+        let (key, _) = pair?;
+        match keys.get(Table::Live, &key)? {
+            Some(_) => Ok(()),
+            None => Err(format::damaged(
+                &key,
+                "nothing says which events are in use",
+            )),
+        }
+    });
+    let keys = snapshot.clone();
+    let live = snapshot.range(Table::Live, all)?.map(move |pair| {
+        let (key, value) = pair?;
+        if Live::decode(&key, &value).is_none() {
+            return Err(format::damaged(
+                &key,
+                "what says which events are in use is damaged",
+            ));
+        }
+        match keys.get(Table::Blocks, &key)? {
+            Some(_) => Ok(()),
+            None => Err(format::damaged(&key, "it is not there")),
+        }
+    });
+    Ok(without_live.chain(live))
 }
 
 /// Bytes that an event takes in the youngest blocks, on average; 0 where there is none.
