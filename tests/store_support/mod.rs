@@ -5,7 +5,6 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -191,8 +190,6 @@ impl Log {
 pub struct FailingStorage {
     inner: Arc<dyn Storage>,
     faults: Arc<Mutex<Faults>>,
-    /// Set once a call failed.
-    pub has_failed: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -202,6 +199,7 @@ struct Faults {
     kind: io::ErrorKind,
     /// Calls so far.
     calls: usize,
+    has_failed: bool,
 }
 
 impl FailingStorage {
@@ -213,14 +211,19 @@ impl FailingStorage {
                 left: after,
                 kind,
                 calls: 0,
+                has_failed: false,
             })),
-            has_failed: Arc::default(),
         }
     }
 
     /// No call fails from now on.
     pub fn heal(&self) {
         self.faults.lock().left = usize::MAX;
+    }
+
+    /// Whether a call failed.
+    pub fn has_failed(&self) -> bool {
+        self.faults.lock().has_failed
     }
 
     /// How many calls there were that could have failed.
@@ -239,7 +242,7 @@ impl FailingStorage {
             faults.left -= usize::from(faults.left != usize::MAX);
             return Ok(());
         }
-        self.has_failed.store(true, Ordering::Relaxed);
+        faults.has_failed = true;
         Err(faults.kind.into())
     }
 }

@@ -4,7 +4,6 @@ use std::io;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 #[path = "../../../../tests/store_support/mod.rs"]
 mod store_support;
