@@ -44,19 +44,19 @@ fn every_call_fails(durability: Durability, kind: io::ErrorKind) {
         .durability(durability)
         .flush_period(Duration::from_secs(3600));
     let well = FailingStorage::new(MemoryStorage::default(), usize::MAX, kind);
-    run(&well, &config, kind);
-    assert!(well.calls() > 50, "{} calls", well.calls());
-    let failed = (0..well.calls()).filter(|after| {
+    let calls = run(&well, &config, kind);
+    assert!(calls > 50, "{calls} calls");
+    let failed = (0..calls).filter(|after| {
         let storage = FailingStorage::new(MemoryStorage::default(), *after, kind);
         run(&storage, &config, kind);
         storage.has_failed()
     });
     // What the thread of the store does beside the workload may take a few calls less.
-    assert!(failed.count() > well.calls() * 9 / 10);
+    assert!(failed.count() > calls * 9 / 10);
 }
 
-/// Registers, flushes and queries; after the first error the disk is well again.
-fn run(storage: &FailingStorage, config: &StoreConfig, kind: io::ErrorKind) {
+/// Registers, flushes and queries; after the first error the disk is well again. Gives the number of calls up to closing.
+fn run(storage: &FailingStorage, config: &StoreConfig, kind: io::ErrorKind) -> usize {
     let typed = |error: StoreError| {
         assert_eq!(
             error.is_full(),
@@ -101,16 +101,17 @@ fn run(storage: &FailingStorage, config: &StoreConfig, kind: io::ErrorKind) {
         typed(error);
     }
     drop(store);
-    let failed_late = storage.has_failed();
+    let (calls, has_failed) = (storage.calls(), storage.has_failed());
     storage.heal();
     let store = open().unwrap();
     let found = look(&store).unwrap();
-    if config.durability == Durability::Committed || !failed_late {
+    if config.durability == Durability::Committed || !has_failed {
         assert_eq!(found, registered);
     } else {
         // Closing may be what failed, and it is told.
         assert!(registered.starts_with(&found));
     }
+    calls
 }
 
 fn look(store: &RedbBackend) -> Result<Vec<Arc<Event>>, StoreError> {

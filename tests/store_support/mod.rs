@@ -1,6 +1,6 @@
 //! Storage that loses writes, or fails. Its parent has `Storage` and `StorageFile` in scope.
 
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
 use std::io;
 use std::path::Path;

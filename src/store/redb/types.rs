@@ -17,6 +17,7 @@ pub(super) struct TypeNames {
 
 impl TypeNames {
     /// Types in the order of their numbers.
+    #[cfg(test)]
     pub(super) fn new(types: Vec<EventType>) -> Self {
         Self {
             types: RwLock::new(types),

@@ -50,7 +50,7 @@ impl BlockCache {
         let blocks = self.blocks.read();
         let (_, cached) = blocks.by_base.range(..=slot).next_back()?;
         let block = Block::parse(&cached.value)?;
-        let record = block.from_record(block.find(slot)?)?;
+        let record = block.record_on(block.find(slot)?)?;
         if !cached.was_used.load(Ordering::Relaxed) {
             cached.was_used.store(true, Ordering::Relaxed);
         }

@@ -74,14 +74,14 @@ impl<'a> Block<'a> {
         (self.index).binary_search_by_key(&wanted, delta).ok()
     }
 
-    /// The bytes from the start of a record to the end of the block.
-    pub(super) fn from_record(&self, at: usize) -> Option<&'a [u8]> {
+    /// The bytes from the start of a record on, to the end of the block.
+    pub(super) fn record_on(&self, at: usize) -> Option<&'a [u8]> {
         self.records.get(offset(self.index.get(at)?)..)
     }
 
     /// The bytes of a record.
     pub(super) fn record(&self, at: usize) -> Option<&'a [u8]> {
-        let from = self.from_record(at)?;
+        let from = self.record_on(at)?;
         let end = match self.index.get(at + 1) {
             Some(next) => offset(next).checked_sub(offset(&self.index[at]))?,
             None => from.len(),

@@ -259,7 +259,7 @@ mod tests {
             if let Some(block) = format::Block::parse(&value) {
                 let _ = (block.find(slot), block.find(block.base()));
                 for at in 0..=block.count() {
-                    let _ = (block.slot(at), block.record(at), block.from_record(at));
+                    let _ = (block.slot(at), block.record(at), block.record_on(at));
                 }
             }
         }

@@ -60,7 +60,7 @@ impl BlockReader {
         let (key, value) = pair.ok_or_else(|| missing(slot))??;
         let block = Block::check(&key, &value)?;
         let at = block.find(slot).ok_or_else(|| missing(slot))?;
-        let event = decode(block.from_record(at).ok_or_else(|| missing(slot))?);
+        let event = decode(block.record_on(at).ok_or_else(|| missing(slot))?);
         self.cache.insert(block.base(), &value);
         event
     }
@@ -152,7 +152,7 @@ impl Walk {
             let slot = block.slot(at)?;
             *next += 1;
             if slot >= self.from {
-                let record = block.from_record(at).ok_or_else(|| missing(slot));
+                let record = block.record_on(at).ok_or_else(|| missing(slot));
                 return Some(record.and_then(|record| stored(&self.types, slot, record)));
             }
         }

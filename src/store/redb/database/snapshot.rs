@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Bound, Deref};
 use std::sync::{Arc, OnceLock};
 
-use ::redb::{OwnedAccessGuard, OwnedRange, ReadOnlyTable, ReadTransaction, ReadableTableMetadata};
+use ::redb::{OwnedAccessGuard, OwnedRange, ReadOnlyTable, ReadTransaction};
 
 use super::Table;
 use super::guard::Health;
@@ -72,9 +72,12 @@ impl Snapshot {
     }
 
     /// How many pairs there are.
+    #[cfg(test)]
     pub(in crate::store::redb) fn len(&self, table: Table) -> Result<u64, StoreError> {
         let table = self.table(table)?;
-        table.map_or(Ok(0), |table| self.guard(|| table.len()))
+        table.map_or(Ok(0), |table| {
+            self.guard(|| ::redb::ReadableTableMetadata::len(table))
+        })
     }
 
     fn table(&self, table: Table) -> Result<Option<&Bytes>, StoreError> {

@@ -69,7 +69,7 @@ impl<'tx> WriteTx<'tx> {
         &self,
         table: Table,
         bounds: (Bound<&[u8]>, Bound<&[u8]>),
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<Option<Copies>, StoreError> {
         self.end(table, bounds, |range| range.next())
     }
 
@@ -92,7 +92,7 @@ impl<'tx> WriteTx<'tx> {
         &self,
         table: Table,
         bounds: (Bound<&[u8]>, Bound<&[u8]>),
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<Option<Copies>, StoreError> {
         self.end(table, bounds, |range| range.next_back())
     }
 
@@ -130,8 +130,8 @@ impl<'tx> WriteTx<'tx> {
         &self,
         table: Table,
         bounds: (Bound<&[u8]>, Bound<&[u8]>),
-        end: for<'r> fn(&mut ::redb::Range<'r, &'static [u8], &'static [u8]>) -> Option<Found<'r>>,
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+        end: for<'r> fn(&mut Rows<'r>) -> Option<Found<'r>>,
+    ) -> Result<Option<Copies>, StoreError> {
         if is_empty(bounds) {
             return Ok(None);
         }
@@ -163,6 +163,11 @@ impl<'tx> WriteTx<'tx> {
         self.health.guard(action, call)
     }
 }
+
+/// A key and its value.
+pub(in crate::store::redb) type Copies = (Vec<u8>, Vec<u8>);
+
+type Rows<'r> = ::redb::Range<'r, &'static [u8], &'static [u8]>;
 
 type Found<'r> = Result<
     (
