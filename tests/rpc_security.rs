@@ -3,6 +3,7 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -14,8 +15,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use acqbus::rpc::{
-    ApiCommand, ClientOptions, CommandRequest, CommandResponse, CommandResult, Notice,
-    RemoteClient, RpcError, RpcOptions, RpcService, Subscription, Topic,
+    ApiCommand, ClientOptions, CommandRequest, CommandResponse, CommandResult, History,
+    HistoryPage, HistoryRequest, HistoryStart, Notice, RemoteClient, RpcError, RpcOptions,
+    RpcService, Subscription, Topic, Verdict,
 };
 use acqbus::zsocket::{
     ClientKeys, CurveKeyPair, KeyRing, MonitorEvent, PublicKey, Role, Socket, SocketKind,
@@ -647,4 +649,32 @@ fn client_whose_key_is_made_known_later_is_let_in() {
             .unwrap()
             .is_success()
     );
+}
+
+/// A history without messages.
+#[derive(Debug)]
+struct Blank;
+
+impl History for Blank {
+    fn page(&self, request: &HistoryRequest) -> Result<HistoryPage, Box<dyn Error + Send + Sync>> {
+        Ok(HistoryPage::new(Verdict::Resumed, request.epoch))
+    }
+}
+
+#[test]
+fn viewer_may_ask_for_history_and_nothing_else_of_his_own() {
+    let mut rig = Rig::start(options().history(Arc::new(Blank)));
+    let keys = rig.add("vera", Role::Viewer);
+    let client = rig.client(keys);
+    let page = client
+        .history(&HistoryRequest::new(HistoryStart::Beginning))
+        .unwrap();
+    assert_eq!(page.verdict, Verdict::Resumed);
+    let other = CommandRequest::new(ApiCommand::UserDefined).with_custom_command("acqbus.other");
+    let reply = client.send(&other).unwrap();
+    assert_eq!(
+        (reply.result(), reply.error_code()),
+        (CommandResult::Failed, 403)
+    );
+    assert_eq!(rig.runs(), 0, "the delegate got neither");
 }

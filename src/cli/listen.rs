@@ -1,7 +1,7 @@
 //! `acqbus listen`: prints what the bus publishes, and what was lost on the way.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use crossbeam_channel::{Receiver, after, never, select};
@@ -15,7 +15,8 @@ use crate::cli::names;
 use crate::cli::print::{Colour, Output, counted, harmless, note};
 use crate::cli::show::Seen;
 use crate::cli::signal::Stop;
-use crate::rpc::{Notice, Topic};
+use crate::cli::since::since;
+use crate::rpc::{HistoryStart, Notice, Topic};
 
 /// Arguments of `acqbus listen`.
 #[derive(Debug, Args)]
@@ -28,6 +29,13 @@ pub(crate) struct Listen {
     /// Only events of this kind, a name or a number; may be repeated
     #[arg(long, value_name = "KIND", value_parser = kind)]
     kind: Vec<KindFilter>,
+    /// Begin with what was published since then, from a service with a history: 30s, 10m, 2h or 1d ago, or a time
+    /// such as 2026-11-21T09:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = since, allow_negative_numbers = true)]
+    since: Option<SystemTime>,
+    /// Begin with this sequence number of each --topic, of the present start of the service, from its history
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true, requires = "topic", conflicts_with = "since")]
+    from_sequence: Option<u64>,
     /// End after this many messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
     count: Option<u64>,
@@ -42,7 +50,10 @@ impl Listen {
         let topics = self.topics()?;
         let stop = Stop::on_ctrl_c()?;
         let client = bus::client(&self.bus, CONNECT_TIMEOUT, 0)?;
-        let subscription = client.subscribe(&topics)?;
+        let subscription = match self.start() {
+            Some(start) => client.subscribe_from(&topics, start)?,
+            None => client.subscribe(&topics)?,
+        };
         let mut session = Session::new(out, self.kind.clone());
         let end = self.duration.map_or_else(never, after);
         // Someone who waits wants to know why nothing comes.
@@ -66,6 +77,11 @@ impl Listen {
         };
         session.summary(subscription.malformed())?;
         self.exit(&session, ended)
+    }
+
+    fn start(&self) -> Option<HistoryStart> {
+        let since = self.since.map(HistoryStart::Since);
+        since.or(self.from_sequence.map(HistoryStart::Sequence))
     }
 
     fn topics(&self) -> Result<Vec<Topic>, Failure> {
@@ -285,6 +301,25 @@ pub(crate) fn describe(notice: &Notice) -> Option<(Value, String)> {
             json!({"notice": "refused", "reason": reason}),
             format!("the service refuses: {}", harmless(reason)),
         ),
+        Notice::Resumed => (
+            json!({"notice": "resumed"}),
+            "the history is whole from there on".to_owned(),
+        ),
+        Notice::CutShort { topic, at } => (
+            json!({"notice": "cutShort", "topic": topic.to_string(), "number": topic.number(), "at": at}),
+            format!("the history of {topic} is cut short: it begins with number {at}"),
+        ),
+        Notice::OtherEpoch { epoch } => (
+            json!({"notice": "otherEpoch", "epoch": epoch}),
+            "the service was started anew; its history begins with its first message".to_owned(),
+        ),
+        Notice::NoHistory { reason } => (
+            json!({"notice": "noHistory", "reason": reason}),
+            format!(
+                "there is no history, only what is published now: {}",
+                harmless(reason)
+            ),
+        ),
         _ => return None,
     })
 }
@@ -294,10 +329,13 @@ Examples:
   acqbus listen
   acqbus listen --topic EVENT --kind sessionStarted --count 10 --json
   acqbus listen --topic HEARTBEAT --duration 12
+  acqbus listen --since 10m --topic EVENT
   acqbus listen --json | jq 'select(.topic) | .body'
 
 Gaps and the state of the connection go to standard error, or with --json into the stream as
-{\"notice\": \"gap\", ...}. With --count and --duration both, too few messages in time is exit code 4.";
+{\"notice\": \"gap\", ...}. With --count and --duration both, too few messages in time is exit code 4.
+With --since and --from-sequence what the service has kept comes first, and a notice says whether that
+is whole: resumed, cutShort, otherEpoch or noHistory.";
 
 fn topic(text: &str) -> Result<Topic, String> {
     names::topic(text).map_err(|failure| failure.to_string())

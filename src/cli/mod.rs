@@ -34,6 +34,7 @@ mod send;
 mod show;
 mod signal;
 mod simulate;
+mod since;
 
 use std::env;
 use std::ffi::OsString;

@@ -177,7 +177,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HistoryPage {
-    /// What can be said of the start; the same in all pages of one answer.
+    /// What can be said of the start, on the first page; later ones may say [`Verdict::Resumed`].
     pub verdict: Verdict,
     /// The present start of the service.
     pub epoch: u64,
