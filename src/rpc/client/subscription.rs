@@ -227,7 +227,7 @@ impl Target {
 
 /// Takes what a follower learns, on the follower's thread.
 pub(crate) trait Sink: Send + 'static {
-    /// A heartbeat was heard; the notices that it gave come next.
+    /// A heartbeat was heard; the notices that it gave were taken before, and the message comes next if it is wanted.
     fn heard(&mut self, _tracker: &Tracker) {}
 
     /// Takes a notice and says whether more is wanted.
@@ -396,6 +396,9 @@ impl<S: Sink> Run<S> {
         self.tracker
             .handle(Instant::now(), &message, &mut self.notices);
         if message.topic == Topic::HEARTBEAT && self.tracker.is_alive() {
+            if !self.hand_on() {
+                return false;
+            }
             self.sink.heard(&self.tracker);
         }
         if self.tracker.wants(message.topic) {

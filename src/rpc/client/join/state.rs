@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::job::{Job, Progress, gap};
 use crate::rpc::client::tracker::{Standing, Tracker};
-use crate::rpc::{HistoryPage, HistoryRequest, HistoryStart, Message, Notice, RpcError, Topic};
+use crate::rpc::{HistoryPage, HistoryRequest, HistoryStart, Notice, RpcError, Topic};
 
 /// The join of one subscription.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(super) struct Join {
     limits: Limits,
     fill_gaps: bool,
     /// What came before the first heartbeat; history has it, too, if there is one.
-    early: VecDeque<Message>,
+    early: VecDeque<Notice>,
     early_lost: u64,
     begun: bool,
     items: VecDeque<Item>,
@@ -100,13 +100,15 @@ impl Join {
         !self.begun || self.job.is_some() || !self.is_full()
     }
 
-    /// A heartbeat was heard, and the tracker has it; the notices that it gave come next.
+    /// A heartbeat was heard, and the tracker has it; the notices that it gave have arrived, its message has not.
     pub(super) fn heard(&mut self, tracker: &Tracker) {
         self.heard += 1;
         if self.begun {
             return;
         }
         self.begun = true;
+        // From here on it is of what waits behind the heartbeat.
+        self.bytes = 0;
         self.items.push_back(match tracker.standing() {
             Some(mut standing) => {
                 // This very heartbeat is the first message from the wire.
@@ -125,7 +127,7 @@ impl Join {
     pub(super) fn arrive(&mut self, notice: Notice, tracker: &Tracker) {
         if !self.begun {
             match notice {
-                Notice::Message(message) => self.keep_early(message),
+                Notice::Message(_) | Notice::Gap { .. } => self.keep_early(notice),
                 other => self.out.push_back(other),
             }
             return;
@@ -225,7 +227,7 @@ impl Join {
         }
         self.has_history = false;
         self.out.push_back(Notice::NoHistory { reason });
-        self.out.extend(self.early.drain(..).map(Notice::Message));
+        self.out.append(&mut self.early);
     }
 
     fn end_job(&mut self) {
@@ -325,15 +327,15 @@ impl Join {
     }
 
     /// What came before the first heartbeat is of use only where there is no history.
-    fn keep_early(&mut self, message: Message) {
-        self.bytes += message.body.len();
-        self.early.push_back(message);
-        while self.early.len() > self.limits.messages || self.bytes > self.limits.bytes {
+    fn keep_early(&mut self, notice: Notice) {
+        self.bytes += size(&notice);
+        self.early.push_back(notice);
+        while self.early.len() > self.limits.messages.max(1) || self.bytes > self.limits.bytes {
             let Some(oldest) = self.early.pop_front() else {
                 break;
             };
-            self.bytes -= oldest.body.len();
-            self.early_lost += 1;
+            self.bytes -= size(&oldest);
+            self.early_lost += u64::from(matches!(oldest, Notice::Message(_)));
         }
     }
 

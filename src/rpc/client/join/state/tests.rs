@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::rpc::client::tracker::Patience;
-use crate::rpc::{HistoryMessage, Position, Verdict};
+use crate::rpc::{HistoryMessage, Message, Position, Verdict};
 
 const EPOCH: u64 = 1_000;
 const TOPICS: [Topic; 3] = [Topic::EVENT, Topic::PROPERTY_CHANGE, Topic::new(77)];
@@ -141,19 +141,23 @@ impl Subscriber {
     fn takes(&mut self, message: &Message, service: &Service) {
         let mut notices = Vec::new();
         self.tracker.handle(Instant::now(), message, &mut notices);
+        for notice in notices {
+            self.arrives(notice, service);
+        }
         if message.topic == Topic::HEARTBEAT {
             self.join.heard(&self.tracker);
         }
         if self.tracker.wants(message.topic) {
-            notices.push(Notice::Message(message.clone()));
+            self.arrives(Notice::Message(message.clone()), service);
         }
-        for notice in notices {
-            // As the follower's thread waits for the other.
-            while !self.join.has_room() {
-                self.step(service);
-            }
-            self.join.arrive(notice, &self.tracker);
+    }
+
+    fn arrives(&mut self, notice: Notice, service: &Service) {
+        // As the follower's thread waits for the other.
+        while !self.join.has_room() {
+            self.step(service);
         }
+        self.join.arrive(notice, &self.tracker);
     }
 
     /// One step of the joining thread; `false` when it would wait.
