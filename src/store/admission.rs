@@ -16,7 +16,6 @@ pub(crate) struct Admission {
     partitions: Vec<PartitionConfig>,
     /// The last stored event of each server.
     servers: HashMap<i64, (EventId, Timestamp)>,
-    places: HashMap<EventType, Arc<Places>>,
 }
 
 /// Where events of a type go.
@@ -66,7 +65,6 @@ impl Admission {
             latest: config.latest.clone(),
             partitions: config.partitions(),
             servers: HashMap::new(),
-            places: HashMap::new(),
         }
     }
 
@@ -80,20 +78,9 @@ impl Admission {
         self.servers.get(&server).copied()
     }
 
-    /// The last stored event of every server.
-    pub(crate) fn servers(&self) -> impl Iterator<Item = (EventId, Timestamp)> {
-        self.servers.values().copied()
-    }
-
     /// Judges the next event, and counts on it as stored when it says so.
     ///
-    /// `held` is the event that the latest store holds of its type.
-    pub(crate) fn judge(&mut self, event: &Event, held: Option<&Event>) -> Verdict {
-        let places = self.places(&event.event_type);
-        self.judge_at(event, held, &places)
-    }
-
-    /// As [`judge`](Self::judge), for a caller that keeps the places of each type itself.
+    /// `held` is the event that the latest store holds of its type, `places` where events of its type go.
     pub(crate) fn judge_at(
         &mut self,
         event: &Event,
@@ -132,17 +119,9 @@ impl Admission {
         self.conditions.passes(event)
     }
 
-    /// Where events of a type go. Types are remembered up to a number, all forgotten beyond it.
-    pub(crate) fn places(&mut self, event_type: &EventType) -> Arc<Places> {
-        if let Some(places) = self.places.get(event_type) {
-            return Arc::clone(places);
-        }
-        let places = Arc::new(self.find_places(event_type));
-        if self.places.len() >= REMEMBERED_TYPES {
-            self.places.clear();
-        }
-        self.places.insert(event_type.clone(), Arc::clone(&places));
-        places
+    /// Where events of a type go; the same for ever, so the caller keeps it.
+    pub(crate) fn places(&self, event_type: &EventType) -> Arc<Places> {
+        Arc::new(self.find_places(event_type))
     }
 
     fn find_places(&self, event_type: &EventType) -> Places {
@@ -165,5 +144,93 @@ impl Admission {
     }
 }
 
-/// As many as hat-event's `timeseries_event_type_cache_size`.
-const REMEMBERED_TYPES: usize = 262_144;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_that_is_not_newer_than_the_last_of_its_server_is_left_out() {
+        let mut admission = admission();
+        assert!(is_stored(&mut admission, &event((1, 2, 1), "a", 10)));
+        for (id, time, reason) in [
+            ((1, 2, 1), 10, Reason::Id),
+            ((1, 1, 9), 11, Reason::Id),
+            ((1, 2, 2), 9, Reason::Timestamp),
+        ] {
+            let verdict = judge(&mut admission, &event(id, "a", time), None);
+            assert_eq!(verdict, Verdict::LeftOut(reason), "{id:?}");
+        }
+        assert!(is_stored(&mut admission, &event((1, 2, 2), "a", 10)));
+        assert!(
+            is_stored(&mut admission, &event((2, 1, 1), "a", 1)),
+            "another server"
+        );
+    }
+
+    #[test]
+    fn what_nothing_takes_does_not_move_the_last_id() {
+        let mut admission = admission();
+        let nowhere = judge(&mut admission, &event((1, 5, 1), "none", 50), None);
+        assert_eq!(nowhere, Verdict::LeftOut(Reason::Nowhere));
+        assert_eq!(admission.last(1), None);
+        assert!(is_stored(&mut admission, &event((1, 1, 1), "a", 1)));
+    }
+
+    #[test]
+    fn partition_by_source_timestamp_wants_one() {
+        let mut admission = admission();
+        let plain = event((1, 1, 1), "b", 1);
+        assert_eq!(
+            judge(&mut admission, &plain, None),
+            Verdict::LeftOut(Reason::Nowhere)
+        );
+        let sourced = plain.with_source_timestamp(Timestamp::new(0, 0));
+        let stored = Verdict::Stored {
+            latest: false,
+            partitions: vec![1].into(),
+        };
+        assert_eq!(judge(&mut admission, &sourced, None), stored);
+    }
+
+    #[test]
+    fn older_event_of_another_server_is_not_the_latest() {
+        let mut admission = admission();
+        let held = event((2, 1, 1), "l", 20);
+        let older = judge(&mut admission, &event((1, 1, 1), "l", 19), Some(&held));
+        assert_eq!(older, Verdict::LeftOut(Reason::Nowhere));
+        let equal = judge(&mut admission, &event((1, 1, 1), "l", 20), Some(&held));
+        assert!(matches!(equal, Verdict::Stored { latest: true, .. }));
+    }
+
+    #[test]
+    fn stored_last_event_counts_after_opening() {
+        let mut admission = admission();
+        admission.resume(EventId::new(1, 7, 7), Timestamp::new(70, 0));
+        let verdict = judge(&mut admission, &event((1, 7, 7), "a", 80), None);
+        assert_eq!(verdict, Verdict::LeftOut(Reason::Id));
+    }
+
+    /// Latest of `l`, a series of `a` by timestamp and one of `b` by source timestamp.
+    fn admission() -> Admission {
+        let of = |one: &str| Subscription::new([one.into()]).unwrap();
+        let config = StoreConfig::default().latest(of("l")).timeseries([
+            PartitionConfig::new(OrderBy::Timestamp, of("a")),
+            PartitionConfig::new(OrderBy::SourceTimestamp, of("b")),
+        ]);
+        Admission::new(&config)
+    }
+
+    fn event((server, session, instance): (i64, i64, i64), event_type: &str, time: i64) -> Event {
+        let id = EventId::new(server, session, instance);
+        Event::new(id, event_type.into(), Timestamp::new(time, 0))
+    }
+
+    fn judge(admission: &mut Admission, event: &Event, held: Option<&Event>) -> Verdict {
+        let places = admission.places(&event.event_type);
+        admission.judge_at(event, held, &places)
+    }
+
+    fn is_stored(admission: &mut Admission, event: &Event) -> bool {
+        matches!(judge(admission, event, None), Verdict::Stored { .. })
+    }
+}
