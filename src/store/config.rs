@@ -275,3 +275,106 @@ pub struct Limit {
     /// Bytes of the series, turned into a number of entries by the average size of one. Default `None`: any size.
     pub size: Option<f64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn example_of_the_page_is_a_configuration() {
+        let (_, rest) = PAGE.split_once("```toml\n").unwrap();
+        let (example, _) = rest.split_once("```").unwrap();
+        let config = StoreConfig::from_toml(example).unwrap();
+        assert_eq!(config.identifier.as_deref(), Some("rig-1"));
+        assert_eq!(config.flush_period, Duration::from_millis(500));
+        assert_eq!(config.durability, Durability::Committed);
+        assert_eq!(config.conditions.len(), 1);
+        assert!(config.latest.is_all());
+        let [week, emergencies] = &config.timeseries[..] else {
+            panic!("{:?}", config.timeseries);
+        };
+        assert_eq!(week.limit.unwrap().duration, Some(604_800.0));
+        assert_eq!(emergencies.order_by, OrderBy::SourceTimestamp);
+        let types = ["rig-1/event/emergencyStop", "rig-2/emergency/a/b"];
+        assert!(
+            types
+                .iter()
+                .all(|one| emergencies.subscriptions.matches(&(*one).into()))
+        );
+    }
+
+    #[test]
+    fn page_has_every_key() {
+        for key in read::KEYS {
+            assert!(
+                PAGE.contains(&format!("`{key}")),
+                "docs/store.md has no {key}"
+            );
+        }
+    }
+
+    #[test]
+    fn partitions_of_equal_identity_are_one_with_the_last_limit() {
+        let limit = |max| Limit {
+            max_entries: Some(max),
+            ..Limit::default()
+        };
+        let of = |types: &[&str]| Subscription::new(types.iter().map(|one| (*one).into())).unwrap();
+        let by_time = |types: &[&str]| PartitionConfig::new(OrderBy::Timestamp, of(types));
+        let config = StoreConfig::default().timeseries([
+            by_time(&["a", "b"]).limit(limit(1.0)),
+            by_time(&["c"]),
+            by_time(&["b", "a", "a"]).limit(limit(2.0)),
+            PartitionConfig::new(OrderBy::SourceTimestamp, of(&["a", "b"])),
+        ]);
+        let partitions = config.partitions();
+        assert_eq!(partitions.len(), 3);
+        assert_eq!(partitions[0].limit, Some(limit(2.0)));
+        assert_eq!(partitions[1].limit, None);
+    }
+
+    #[test]
+    fn same_keys_in_toml_and_in_json_are_one_configuration() {
+        let toml = "flush_period = 2\ntimeseries = []\n[latest]\nsubscriptions = [\"a/b\"]";
+        let json =
+            r#"{"flush_period": 2.0, "timeseries": [], "latest": {"subscriptions": [["a", "b"]]}}"#;
+        let toml = StoreConfig::from_toml(toml).unwrap();
+        let json = StoreConfig::from_json(json).unwrap();
+        assert_eq!(format!("{toml:?}"), format!("{json:?}"));
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        for (text, error) in [
+            ("[]", ": a table is wanted, not a list"),
+            (r#"{"flush": 1}"#, "flush: unknown key; known are "),
+            (
+                r#"{"flush_period": -1}"#,
+                "flush_period: a number from 0 is wanted, not -1",
+            ),
+            (r#"{"flush_period": 1e300}"#, "flush_period: "),
+            (r#"{"latest": {}}"#, "latest.subscriptions: missing"),
+            (
+                r#"{"latest": {"subscriptions": ["*/a"]}}"#,
+                "latest.subscriptions: `*/a` is no query type",
+            ),
+            (
+                r#"{"timeseries": [{"order_by": "TIME", "subscriptions": []}]}"#,
+                "timeseries[0].order_by: one of TIMESTAMP, SOURCE_TIMESTAMP is wanted, not the text \"TIME\"",
+            ),
+            (
+                r#"{"timeseries_max_results": 1.5}"#,
+                "timeseries_max_results: a whole number from 0 is wanted, not 1.5",
+            ),
+            (
+                r#"{"conditions": [{"subscriptions": [], "condition": {"type": "not"}}]}"#,
+                "conditions[0].condition.type: one of all, any, json is wanted",
+            ),
+        ] {
+            let found = StoreConfig::from_json(text).unwrap_err().to_string();
+            assert!(found.starts_with(error), "{text}: {found}");
+        }
+    }
+
+    const PAGE: &str = include_str!("../../docs/store.md");
+}

@@ -31,3 +31,8 @@ pub use redb::{
     CheckSummary, Damage, FileStorage, MemoryStorage, PartitionStats, RedbBackend, ServerStats,
     Storage, StorageFile, StoreStats,
 };
+
+/// The Rust code of the page about the store, compiled and run by `cargo test --doc`.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/store.md")]
+struct Page;

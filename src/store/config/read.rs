@@ -31,24 +31,7 @@ fn syntax(
 }
 
 fn config(root: &Place<'_>) -> Result<StoreConfig, StoreError> {
-    let table = root.table(&[
-        "identifier",
-        "flush_period",
-        "cleanup_period",
-        "conditions",
-        "latest",
-        "timeseries",
-        "timeseries_max_results",
-        "durability",
-        "reference_partitions",
-        "cache_bytes",
-        "database_cache_bytes",
-        "max_unflushed_bytes",
-        // Where the store is, and which backend: said elsewhere.
-        "db_path",
-        "module",
-        "timeseries_event_type_cache_size",
-    ])?;
+    let table = root.table(KEYS)?;
     let default = StoreConfig::default();
     Ok(StoreConfig {
         identifier: table.not_null("identifier", Place::text)?,
@@ -409,5 +392,24 @@ fn quoted(text: &str) -> String {
     let _ = write!(out, "{quoted:?}");
     out
 }
+
+pub(super) const KEYS: &[&str] = &[
+    "identifier",
+    "flush_period",
+    "cleanup_period",
+    "conditions",
+    "latest",
+    "timeseries",
+    "timeseries_max_results",
+    "durability",
+    "reference_partitions",
+    "cache_bytes",
+    "database_cache_bytes",
+    "max_unflushed_bytes",
+    // Where the store is, and which backend: said elsewhere.
+    "db_path",
+    "module",
+    "timeseries_event_type_cache_size",
+];
 
 const SHOWN_CHARACTERS: usize = 40;
