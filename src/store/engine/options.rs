@@ -27,7 +27,7 @@ pub struct EngineOptions {
     pub server: i64,
     /// How many requests wait before callers wait for a place. Default 1,024; 0 counts as 1.
     pub queue_len: usize,
-    /// How often modules may answer the answers within a session. Default 64; 0: they may not answer at all.
+    /// How many rounds of answers of modules a session may have. Default 64; 0: they may not answer at all.
     pub max_rounds: usize,
     /// How many events modules may add to a session. Default 65,536.
     pub max_events: usize,
@@ -63,7 +63,7 @@ impl EngineOptions {
         self
     }
 
-    /// Sets how often modules may answer the answers within a session.
+    /// Sets how many rounds of answers of modules a session may have.
     ///
     /// A session with more is refused as a whole: nothing of it is registered, its caller gets an error, and an event
     /// `event/SERVER/loop` says so. hat-event has no such limit, and its engine then runs for ever.
