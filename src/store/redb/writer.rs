@@ -151,7 +151,9 @@ fn write_blocks(
             .zip(&slots.rows)
             .filter(|(row, _)| row.partitions.is_empty());
         let dead: Vec<u64> = without.map(|(_, slot)| *slot).collect();
-        return blocks.retire(&dead);
+        blocks.retire(&dead)?;
+        // One block for each commit until now.
+        return blocks.join(memtable.first_slot()..slots.next);
     }
     let kept = rows
         .iter()
