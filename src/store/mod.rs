@@ -27,6 +27,8 @@ pub use dummy::DummyBackend;
 pub use engine::{Engine, EngineHandle, EngineOptions, EngineStats, Module, Source, SourceKind};
 pub use error::StoreError;
 pub use memory::MemoryBackend;
+#[doc(hidden)]
+pub use redb::fuzz_record;
 pub use redb::{
     CheckSummary, Damage, FileStorage, MemoryStorage, PartitionStats, RedbBackend, ServerStats,
     Storage, StorageFile, StoreStats,

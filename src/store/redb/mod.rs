@@ -37,6 +37,8 @@ mod writer;
 
 pub use check::{CheckSummary, Damage};
 pub use database::{FileStorage, MemoryStorage, Storage, StorageFile};
+#[doc(hidden)]
+pub use record::fuzz_record;
 
 pub use stats::{PartitionStats, ServerStats, StoreStats};
 
