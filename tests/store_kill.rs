@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -166,6 +166,7 @@ enum Told {
 }
 
 fn run_and_kill(dir: &Path, mode: &str, random: &mut Pcg64Mcg) -> Vec<Told> {
+    let one_at_a_time = SPAWNING.lock().unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["child", "--exact", "--nocapture"])
         .env("ACQBUS_KILLED_STORE", dir)
@@ -174,6 +175,7 @@ fn run_and_kill(dir: &Path, mode: &str, random: &mut Pcg64Mcg) -> Vec<Told> {
         .stderr(Stdio::inherit())
         .spawn()
         .unwrap();
+    drop(one_at_a_time);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let told = thread::scope(|scope| {
         // Begins with the first acknowledgement, so that the child is killed at work and not before.
@@ -224,6 +226,7 @@ fn tell(line: &str) {
 /// The ids of every server, from the time series; they are the same in every index, in order, and each once.
 fn stored(dir: &Path, durability: Durability) -> HashMap<i64, Vec<EventId>> {
     let config = config(durability).timeseries_max_results(usize::MAX);
+    let _no_child = SPAWNING.lock().unwrap();
     let store = RedbBackend::open(dir, config, Callbacks::default()).unwrap();
     let mut ids: HashMap<i64, Vec<EventId>> =
         (1..=SERVERS).map(|server| (server, Vec::new())).collect();
@@ -290,6 +293,9 @@ fn config(durability: Durability) -> StoreConfig {
         .durability(durability)
         .flush_period(Duration::from_millis(8))
 }
+
+/// A child that is being started has all files of its parent for a moment, and with them the lock of a store.
+static SPAWNING: Mutex<()> = Mutex::new(());
 
 const SEED: u64 = 20_261_121;
 const SERVERS: i64 = 2;
