@@ -359,14 +359,14 @@ fn pages_of_a_server_leave_nothing_out(make: Make<'_>) {
     store.flush().unwrap();
     for persisted in [true, false] {
         let params = QueryServerParams::new(1).persisted(persisted);
-        let all = store.query(&params.clone().into()).unwrap();
+        let all = store.query(&params.into()).unwrap();
         assert!(!all.more_follows);
         assert_eq!(ids(&all.events), [(1, 1, 1), (1, 2, 1), (1, 2, 2)]);
-        let page = store.query(&params.clone().max_results(2).into()).unwrap();
+        let page = store.query(&params.max_results(2).into()).unwrap();
         assert!(page.more_follows);
         assert_eq!(ids(&page.events), [(1, 1, 1), (1, 2, 1)]);
         let after = |id| {
-            let params = params.clone().after(id);
+            let params = params.after(id);
             ids(&store.query(&params.into()).unwrap().events)
         };
         // The event need not exist, and nothing comes after the last.

@@ -35,9 +35,9 @@ mod equal;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Condition {
     /// All of these hold; holds when there are none.
-    All(Vec<Condition>),
+    All(Vec<Self>),
     /// One of these holds; does not hold when there are none.
-    Any(Vec<Condition>),
+    Any(Vec<Self>),
     /// The payload is JSON, and what is at a place in it is of a type and equal to a value.
     Json {
         /// The place, from the outside; the whole data when empty. A place that is not there holds null.

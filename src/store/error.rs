@@ -121,7 +121,7 @@ pub enum StoreError {
         /// The limit of both together.
         limit: usize,
         /// Why what is held could not be written, if that was tried.
-        source: Option<Box<StoreError>>,
+        source: Option<Box<Self>>,
     },
     /// An event cannot be written.
     #[error("event {id} cannot be stored: {reason}")]

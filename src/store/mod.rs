@@ -20,6 +20,12 @@ mod filter;
 mod memory;
 mod redb;
 
+#[doc(hidden)]
+pub use self::redb::fuzz_record;
+pub use self::redb::{
+    CheckSummary, Damage, FileStorage, MemoryStorage, PartitionStats, RedbBackend, ServerStats,
+    Storage, StorageFile, StoreStats,
+};
 pub use backend::{Backend, Callbacks, EventsCallback};
 pub use condition::{Condition, ConditionRule, Conditions, DataType, PathSegment};
 pub use config::{Durability, Limit, PartitionConfig, StoreConfig};
@@ -27,12 +33,6 @@ pub use dummy::DummyBackend;
 pub use engine::{Engine, EngineHandle, EngineOptions, EngineStats, Module, Source, SourceKind};
 pub use error::StoreError;
 pub use memory::MemoryBackend;
-#[doc(hidden)]
-pub use redb::fuzz_record;
-pub use redb::{
-    CheckSummary, Damage, FileStorage, MemoryStorage, PartitionStats, RedbBackend, ServerStats,
-    Storage, StorageFile, StoreStats,
-};
 
 /// The Rust code of the page about the store, compiled and run by `cargo test --doc`.
 #[cfg(doctest)]

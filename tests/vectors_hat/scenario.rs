@@ -34,7 +34,6 @@ pub(crate) trait Subject {
 /// An answer of ours that is not the recorded one.
 #[derive(Debug)]
 pub(crate) struct Odd<'a> {
-    pub(crate) scenario: &'a str,
     pub(crate) question: Question<'a>,
     pub(crate) ours: Answer,
     pub(crate) peers: Answer,
@@ -224,7 +223,6 @@ impl Player<'_> {
             return;
         }
         let odd = Odd {
-            scenario: self.name,
             question,
             ours,
             peers,
