@@ -1,5 +1,6 @@
 //! Removes what the limits of the partitions no longer allow.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
@@ -7,7 +8,7 @@ use crate::event::{EventId, Order, Timestamp};
 use crate::store::StoreError;
 
 use super::blocks::{self, BlockWriter};
-use super::chunks::{ChunkReader, ChunkWriter, Entry, EntryKey, Fate};
+use super::chunks::{self, ChunkReader, ChunkWriter, EntryKey, Fate};
 use super::database::{Commit, Snapshot, WriteTx};
 use super::keys::{self, NO_SLOT};
 use super::latest;
@@ -41,7 +42,7 @@ impl Writer {
 /// The entries of one partition that go.
 struct Victims {
     partition: u32,
-    entries: Vec<Entry>,
+    entries: Vec<chunks::Entry>,
 }
 
 fn select(
@@ -95,7 +96,7 @@ fn select(
     Ok((victims, false))
 }
 
-fn push(victims: &mut Vec<Victims>, partition: u32, entries: Vec<Entry>) {
+fn push(victims: &mut Vec<Victims>, partition: u32, entries: Vec<chunks::Entry>) {
     if !entries.is_empty() {
         victims.push(Victims { partition, entries });
     }
@@ -115,8 +116,8 @@ fn remove(tx: &WriteTx<'_>, victims: &[Victims]) -> Result<(), StoreError> {
             let type_number = of_type[0].type_number;
             let of_type: Vec<EntryKey> = of_type.iter().map(|entry| entry.key).collect();
             chunks.remove(&keys::type_prefix(*partition, type_number), &of_type)?;
-            if !stored.contains_key(&type_number) {
-                stored.insert(type_number, latest::stored(tx, type_number)?);
+            if let Entry::Vacant(place) = stored.entry(type_number) {
+                place.insert(latest::stored(tx, type_number)?);
             }
         }
         for entry in entries {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::{JoinHandle, ThreadId};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -71,22 +71,18 @@ impl Core {
             {
                 return Err(self.full(&state, bytes));
             }
-            state.work.flush_at = Some(std::time::Instant::now());
+            state.work.flush_at = Some(Instant::now());
             self.wake.notify_one();
             self.changed.wait(&mut state);
         }
         state.register(events);
         let call = state.calls.push(Arc::clone(events));
-        let crowded = state.calls.made() - state.calls.durable() > 1
-            && state.unflushed_bytes() > self.config.max_unflushed_bytes / 4;
-        let period = if crowded {
+        let period = if state.unflushed_bytes() > self.config.max_unflushed_bytes / CROWDED {
+            state.work.flush_at = None;
             Duration::ZERO
         } else {
             self.config.flush_period
         };
-        if crowded {
-            state.work.flush_at = None;
-        }
         if state.work.flush_within(period) {
             self.wake.notify_one();
         }
@@ -306,3 +302,6 @@ impl std::fmt::Debug for Core {
             .finish_non_exhaustive()
     }
 }
+
+/// Above this part of what may wait for a flush, the flush comes at once.
+const CROWDED: usize = 4;

@@ -78,6 +78,13 @@ impl Memtable {
             .or_default()
             .push(index);
         self.rows.push(row);
+        // So that a query never has many to sort, which it does under the lock.
+        if self.rows.len().is_multiple_of(SEALED_ROWS) {
+            for partition in 0..self.series.len() {
+                let mut runs = self.series[partition].lock();
+                self.seal(partition, &mut runs);
+            }
+        }
     }
 
     pub(super) fn rows(&self) -> &[Row] {
@@ -182,7 +189,7 @@ impl Memtable {
             return;
         }
         // Nearly sorted as a rule, which the stable sort makes use of.
-        run.sort_by(|a, b| a.key.cmp(&b.key));
+        run.sort_by_key(|row| row.key);
         runs.runs.push(Arc::new(run));
         while let [.., before, last] = &runs.runs[..]
             && before.len() < 2 * last.len()
@@ -233,11 +240,13 @@ fn merge_last(runs: &mut Vec<Arc<Run>>) {
         Err(last) => merged.extend_from_slice(&last),
     }
     if !in_order {
-        merged.sort_by(|a, b| a.key.cmp(&b.key));
+        merged.sort_by_key(|row| row.key);
     }
     runs.push(Arc::new(merged));
 }
 
+/// Rows that are sorted together while they are registered.
+const SEALED_ROWS: usize = 4096;
 const TIME_BYTES: usize = 12;
 const KEY_BYTES: usize = 36;
 /// The event, its row, and its rows in two partitions.

@@ -27,7 +27,6 @@ pub(super) type Source<'a> = Box<dyn Iterator<Item = Result<Found, StoreError>> 
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) key: Key,
-    pub(super) type_number: u32,
     pub(super) place: Place,
 }
 
@@ -135,7 +134,6 @@ pub(super) fn run_source(
         wanted.contains(row.type_number).then(|| {
             Ok(Found {
                 key: row.key,
-                type_number: row.type_number,
                 place: Place::Memory(Arc::clone(&row.event)),
             })
         })

@@ -199,6 +199,9 @@ impl Backend for RedbBackend {
     }
 
     fn query(&self, params: &QueryParams) -> Result<QueryResult, StoreError> {
+        if let QueryParams::Latest(params) = params {
+            return Ok(QueryResult::new(query::latest(&self.core, params)?, false));
+        }
         let mut events = Vec::new();
         let more_follows = query::visit(&self.core, params, &mut |event| {
             events.push(Arc::clone(event));

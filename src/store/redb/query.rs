@@ -12,6 +12,7 @@ use crate::store::StoreError;
 use super::catalog::Wanted;
 use super::core::Core;
 use super::keys;
+use super::ledger::Ledger;
 use super::memtable::{self, Key, Memtable, Run};
 use super::merge::{self, Found, Merge, Place, Source};
 use super::reader::Reader;
@@ -23,7 +24,9 @@ pub(super) fn visit(
     visit: Visit<'_>,
 ) -> Result<bool, StoreError> {
     match params {
-        QueryParams::Latest(params) => latest(core, params, visit),
+        QueryParams::Latest(params) => Ok(latest(core, params)?
+            .iter()
+            .any(|event| visit(event).is_break())),
         QueryParams::Timeseries(params) => timeseries(core, params, visit),
         QueryParams::Server(params) => server(core, params, visit),
     }
@@ -31,46 +34,37 @@ pub(super) fn visit(
 
 type Visit<'a> = &'a mut dyn FnMut(&Arc<Event>) -> ControlFlow<()>;
 
-fn latest(core: &Core, params: &QueryLatestParams, visit: Visit<'_>) -> Result<bool, StoreError> {
+/// The latest events that a query asks for.
+pub(super) fn latest(
+    core: &Core,
+    params: &QueryLatestParams,
+) -> Result<Vec<Arc<Event>>, StoreError> {
     let mut state = core.open_state()?;
-    let all = |types: &Vec<EventType>| types.iter().any(is_all);
-    let events: Vec<Arc<Event>> = match &params.event_types {
-        None => state.ledger.all_latest().cloned().collect(),
-        Some(types) if all(types) => state.ledger.all_latest().cloned().collect(),
-        Some(types)
-            if types.iter().any(|event_type| {
-                event_type
-                    .segments()
-                    .any(|segment| segment == "?" || segment == "*")
-            }) =>
-        {
-            let wanted = state.catalog.wanted(&params.event_types)?;
-            match &wanted.numbers {
-                None => state.ledger.all_latest().cloned().collect(),
-                Some(numbers) => numbers
-                    .list
-                    .iter()
-                    .filter_map(|number| state.ledger.latest(*number))
-                    .cloned()
-                    .collect(),
-            }
-        }
-        Some(types) => {
-            let mut numbers: Vec<u32> = types
-                .iter()
-                .filter_map(|event_type| state.catalog.find(event_type))
-                .collect();
-            numbers.sort_unstable();
-            numbers.dedup();
-            numbers
-                .iter()
-                .filter_map(|number| state.ledger.latest(*number))
-                .cloned()
-                .collect()
-        }
+    let types = params.event_types.as_ref();
+    let Some(types) = types.filter(|types| !types.iter().any(is_all)) else {
+        return Ok(state.ledger.all_latest().cloned().collect());
     };
-    drop(state);
-    Ok(events.iter().any(|event| visit(event).is_break()))
+    if types.iter().any(is_wild) {
+        let wanted = state.catalog.wanted(&params.event_types)?;
+        let Some(numbers) = wanted.numbers else {
+            return Ok(state.ledger.all_latest().cloned().collect());
+        };
+        return Ok(of_types(&state.ledger, &numbers.list));
+    }
+    let known = types
+        .iter()
+        .filter_map(|event_type| state.catalog.find(event_type));
+    let mut numbers: Vec<u32> = known.collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    Ok(of_types(&state.ledger, &numbers))
+}
+
+fn of_types(ledger: &Ledger, numbers: &[u32]) -> Vec<Arc<Event>> {
+    let mut events = Vec::with_capacity(numbers.len());
+    let latest = numbers.iter().filter_map(|number| ledger.latest(*number));
+    events.extend(latest.cloned());
+    events
 }
 
 fn timeseries(
@@ -207,7 +201,6 @@ impl Series<'_> {
             let entry = entry?;
             Ok(Found {
                 key: entry.key,
-                type_number: entry.type_number,
                 place: Place::Disk(entry.slot),
             })
         };
@@ -400,6 +393,12 @@ fn within(time: Option<Timestamp>, from: Option<Timestamp>, to: Option<Timestamp
         return true;
     }
     time.is_some_and(|time| from.is_none_or(|from| time >= from) && to.is_none_or(|to| time <= to))
+}
+
+fn is_wild(query_type: &EventType) -> bool {
+    query_type
+        .segments()
+        .any(|segment| segment == "?" || segment == "*")
 }
 
 fn is_all(query_type: &EventType) -> bool {

@@ -205,7 +205,14 @@ fn flush_all(core: &Core, writer: &mut Writer) -> Result<(), StoreError> {
 
 /// One round; the next follows at once when there is more, after what else is due.
 fn cleanup(core: &Core, writer: &mut Writer, now: Timestamp, waiting: Waiting) {
-    match writer.cleanup(now) {
+    // A flush that failed may be on disk all the same; it is repeated before anything of it goes.
+    let is_doubtful = core.state.lock().frozen.is_some();
+    let flushed = if is_doubtful {
+        flush(core, writer)
+    } else {
+        Ok(())
+    };
+    match flushed.and_then(|()| writer.cleanup(now)) {
         Ok(more) => {
             let snapshot = core.take_snapshot();
             let mut state = core.state.lock();
@@ -243,7 +250,7 @@ pub(super) fn next_cleanup(config: &StoreConfig) -> Option<Instant> {
 fn answer(waiting: Waiting, outcome: Result<(), StoreError>) {
     let outcome = outcome.map_err(Arc::new);
     for waiting in waiting {
-        let outcome = outcome.as_ref().map(|()| ()).map_err(shared_error);
+        let outcome = outcome.as_ref().copied().map_err(shared_error);
         // Who asked may be gone.
         let _ = waiting.send(outcome);
     }
