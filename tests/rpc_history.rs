@@ -19,7 +19,9 @@ use acqbus::rpc::{
     HistoryRequest, HistoryStart, Notice, Position, RemoteClient, RpcOptions, RpcService,
     Subscription, Topic, Verdict,
 };
-use acqbus::store::{Backend, Callbacks, Engine, EngineOptions, MemoryBackend, StoreError};
+use acqbus::store::{
+    Backend, Callbacks, Engine, EngineOptions, MemoryBackend, RedbBackend, StoreConfig, StoreError,
+};
 use serde_json::json;
 
 use common::bus::{
@@ -534,4 +536,37 @@ fn recorder_over_the_wire_records_a_gap_as_an_event() {
         json!({"topic": 4001, "name": "event", "epoch": 9, "first": 6, "count": 3})
     );
     assert_eq!(recorder.stats().gaps, 1);
+}
+
+#[test]
+fn durable_store_remembers_over_an_end_of_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let store = RedbBackend::open(folder.path(), StoreConfig::default(), Callbacks::default());
+        Arc::new(store.unwrap())
+    };
+    {
+        let backend = open();
+        let (service, memory) = remembering(backend.clone());
+        (1..=5_000).for_each(|at| send(&service, at));
+        service.stop();
+        memory.close().unwrap();
+        backend.close().unwrap();
+    }
+    let (service, _memory) = remembering(open());
+    (5_001..=5_010).for_each(|at| send(&service, at));
+    let subscription = client(&service)
+        .subscribe_from(&[Topic::EVENT], HistoryStart::Beginning)
+        .unwrap();
+    let (numbers, others) = events_until(&subscription, 5_010);
+    assert_eq!(numbers, (1..=5_010).collect::<Vec<_>>());
+    assert_eq!(verdicts(&others), [&Notice::Resumed]);
+    let position = Position::new(service.epoch().unwrap()).with(Topic::EVENT, 4);
+    let subscription = client(&service)
+        .subscribe_from(&[Topic::EVENT], HistoryStart::Position(position))
+        .unwrap();
+    assert_eq!(
+        events_until(&subscription, 5_010).0,
+        [5_005, 5_006, 5_007, 5_008, 5_009, 5_010]
+    );
 }

@@ -598,7 +598,7 @@ fn keys_that_others_can_read_are_refused_at_the_start() {
 
 fn source_text(error: &RpcError) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = Error::source(error);
     while let Some(cause) = source {
         text = format!("{text}: {cause}");
         source = cause.source();

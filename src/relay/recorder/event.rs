@@ -1,27 +1,14 @@
 //! A published message as an event of the history, and back; bytes and values only.
-//!
-//! The type of the event is IDENTIFIER/TOPIC/KIND:
-//!
-//! | topic | TOPIC | KIND |
-//! |---|---|---|
-//! | EVENT, EMERGENCY | `event`, `emergency` | the name of the kind (`sessionStarted`), its number if it has no name, `other` for a body that is no event |
-//! | PROPERTY_CHANGE | `propertyChange` | the member `name` of the change, else by form |
-//! | COMMAND_RESULT, COMMAND_PROGRESS | `commandResult`, `commandProgress` | the name of the command (`getStatus`), its number if it has no name |
-//! | HEARTBEAT | `heartbeat` | `alive` |
-//! | any other | `any` for 0, else the number | by form |
-//!
-//! By form is `object`, `value` (other JSON), `text` (other UTF-8) or `bytes`. The source timestamp is the member `when` (of
-//! a heartbeat: `timestamp`), seconds since 1970, in either dialect. The payload holds the body byte for byte: as JSON where
-//! it is a JSON text whose last members tell its place, else as bytes with a kind that does.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::event::{Binary, Event, EventType, Json, Payload, RegisterEvent, Timestamp};
-use crate::rpc::{ApiCommand, Dialect, Message, Topic};
+use crate::rpc::{ApiCommand, Dialect, EventKind, Message, Topic, json};
 
 /// The event that a message of a service becomes.
 ///
-/// Epoch and sequence of the message are its place, whether or not they stand in its body.
+/// Epoch and sequence of the message are its place, whether or not they stand in its body. The types are those of the table of
+/// [`recorder`](crate::relay::recorder).
 ///
 /// # Examples
 /// ```
@@ -79,7 +66,7 @@ pub fn gap_event(
     first: u64,
     count: u64,
 ) -> RegisterEvent {
-    let payload = json!({
+    let payload = serde_json::json!({
         "topic": topic.number(),
         "name": topic_segment(topic),
         "epoch": epoch,
@@ -90,7 +77,7 @@ pub fn gap_event(
         .with_payload(Json::from_serialize(&payload).ok().map(Payload::from))
 }
 
-/// The segment of a topic, as in the table of this file.
+/// The segment of a topic, as in the table of [`recorder`](crate::relay::recorder).
 #[must_use]
 pub fn topic_segment(topic: Topic) -> String {
     match topic.name() {
@@ -110,9 +97,10 @@ fn topic_of_segment(segment: &str) -> Option<Topic> {
 fn kind(message: &Message, body: Option<&Value>) -> String {
     let member = |name: &str| body.and_then(|body| body.get(name));
     match message.topic {
-        Topic::EVENT | Topic::EMERGENCY => message
-            .event()
-            .map_or_else(|| OTHER.to_owned(), |event| event.kind.to_string()),
+        Topic::EVENT | Topic::EMERGENCY => member("kind").and_then(json::integer).map_or_else(
+            || OTHER.to_owned(),
+            |kind| EventKind::from(kind).to_string(),
+        ),
         Topic::HEARTBEAT => ALIVE.to_owned(),
         Topic::COMMAND_RESULT | Topic::COMMAND_PROGRESS => {
             let Some(number) = member("command").and_then(Value::as_i64) else {

@@ -8,6 +8,21 @@
 //!
 //! Publishing never waits for the store: between them is a bounded queue, and what does not fit is counted, and recorded as a
 //! gap once there is room.
+//!
+//! The type of the event is IDENTIFIER/TOPIC/KIND:
+//!
+//! | topic | TOPIC | KIND |
+//! |---|---|---|
+//! | EVENT, EMERGENCY | `event`, `emergency` | the name of the kind (`sessionStarted`), its number if it has no name, `other` for a body that is no event |
+//! | PROPERTY_CHANGE | `propertyChange` | the member `name` of the change, else by form |
+//! | COMMAND_RESULT, COMMAND_PROGRESS | `commandResult`, `commandProgress` | the name of the command (`getStatus`), its number if it has no name |
+//! | HEARTBEAT | `heartbeat` | `alive` |
+//! | any other | `any` for 0, else the number | by form |
+//!
+//! By form is `object`, `value` (other JSON), `text` (other UTF-8) or `bytes`. The source timestamp is the member `when` (of
+//! a heartbeat: `timestamp`), seconds since 1970, in either dialect. The payload holds the body byte for byte: as JSON where
+//! it is a JSON text whose last members tell its place, else as bytes with a kind that does.
+//! What is missing is an event of type IDENTIFIER/gap.
 
 mod event;
 mod stats;

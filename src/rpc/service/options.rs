@@ -80,7 +80,7 @@ pub struct RpcOptions {
     /// ([`Stats::announce_failures`](crate::rpc::Stats::announce_failures)) and no error of the start.
     pub announce: Option<Announcement>,
     /// What remembers what was published, for clients that ask for it. `None`, the default, leaves such requests to the delegate,
-    /// as every other of the application's own.
+    /// as every other of the application's own. `stop` waits for the page that it is at.
     pub history: Option<Arc<dyn History>>,
 }
 

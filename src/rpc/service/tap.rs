@@ -177,3 +177,39 @@ impl Taps {
         self.lost.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tap_holds_so_many_bytes_and_one_message_however_large() {
+        let taps = Taps::default();
+        let tap = taps.open(10, 5);
+        for body in ["abc", "de", "f", "", "g"] {
+            taps.pass(Topic::ANY, body.as_bytes(), 1, 1);
+        }
+        assert_eq!((tap.waiting(), tap.lost(), taps.lost()), (3, 2, 2));
+        assert_eq!(
+            tap.iter()
+                .take(3)
+                .map(|message| message.body.len())
+                .sum::<usize>(),
+            5
+        );
+        for _ in 0..2 {
+            taps.pass(Topic::ANY, b"much too long", 1, 1);
+        }
+        assert_eq!((tap.waiting(), tap.lost()), (1, 3));
+        taps.close();
+        assert!(tap.recv().is_some() && tap.recv().is_none());
+    }
+
+    #[test]
+    fn tap_without_a_reader_is_forgotten() {
+        let taps = Taps::default();
+        drop(taps.open(1, 5));
+        taps.pass(Topic::ANY, b"x", 1, 1);
+        assert!(!taps.any.load(Ordering::Relaxed));
+    }
+}
