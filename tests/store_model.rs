@@ -18,8 +18,6 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
-
     #[test]
     fn every_answer_is_that_of_the_model(
         steps in prop::collection::vec(step(), 1..60), which in 0..CONFIGS, committed in any::<bool>(),
