@@ -155,11 +155,6 @@ impl Pair {
     }
 
     fn compare(&mut self, params: &QueryParams) {
-        if let QueryParams::Timeseries(series) = params
-            && series.order_by == OrderBy::SourceTimestamp
-        {
-            self.model.source_query(self.committed);
-        }
         let mut ours = self.store().query(params).unwrap();
         let mut models = self.model.query(params, &self.config);
         if let QueryParams::Latest(_) = params {
@@ -286,13 +281,6 @@ impl Model {
 
     fn commit(&mut self) {
         self.durable = Some(Box::new(self.bare()));
-    }
-
-    /// A query by source timestamp flushes what is not durable.
-    fn source_query(&mut self, committed: bool) {
-        if !committed {
-            self.flush();
-        }
     }
 
     fn crash(&mut self) {

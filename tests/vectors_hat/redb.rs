@@ -49,14 +49,21 @@ impl Subject for Redb {
         std::mem::forget(self.backend.take());
     }
 
-    /// The reference puts what is not flushed before or behind the rest, in the order of registration.
     fn difference(&self, odd: &Odd<'_>) -> Option<Difference> {
-        let Question::Query(params @ QueryParams::Timeseries(of_series)) = odd.question else {
-            return None;
-        };
-        let is_unmerged = of_series.order_by == OrderBy::Timestamp && odd.is_of_several_servers();
-        (is_unmerged && self.once_flushed(params, odd) == odd.ours)
-            .then_some(Difference::MergedUnflushed)
+        match odd.question {
+            // The reference puts what is not flushed before or behind the rest, in the order of registration.
+            Question::Query(params @ QueryParams::Timeseries(series))
+                if series.order_by == OrderBy::Timestamp && odd.is_of_several_servers() =>
+            {
+                (self.once_flushed(params, odd) == odd.ours).then_some(Difference::MergedUnflushed)
+            }
+            // It flushed for an earlier query by source timestamp.
+            Question::Query(params @ QueryParams::Server(of_server)) if of_server.persisted => {
+                (self.once_flushed(params, odd) == odd.peers)
+                    .then_some(Difference::SourceQueryFlushes)
+            }
+            _ => None,
+        }
     }
 }
 

@@ -134,23 +134,6 @@ impl Core {
         Ok(())
     }
 
-    /// Has everything written, for a query that wants it; what cannot be written is answered from memory.
-    pub(super) fn flush_for_query(&self) {
-        if self.is_own_thread() {
-            return;
-        }
-        let (done, outcome) = bounded(1);
-        let mut state = self.state.lock();
-        if state.closed || state.calls.durable() == state.calls.made() {
-            return;
-        }
-        state.work.flushes.push(done);
-        self.wake.notify_one();
-        drop(state);
-        // The failure is told to whom it concerns; here it changes nothing.
-        let _ = outcome.recv();
-    }
-
     /// Removes what the limits no longer allow, by this time.
     pub(super) fn cleanup(&self, now: Timestamp) -> Result<(), StoreError> {
         let (done, outcome) = bounded(1);

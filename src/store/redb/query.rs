@@ -73,9 +73,6 @@ fn timeseries(
     visit: Visit<'_>,
 ) -> Result<bool, StoreError> {
     let limit = limit(params.max_results, core.config.timeseries_max_results)?;
-    if params.order_by == OrderBy::SourceTimestamp {
-        core.flush_for_query();
-    }
     let mut state = core.open_state()?;
     let wanted = state.catalog.wanted(&params.event_types)?;
     let Some(partition) = wanted.partition(params.order_by) else {
