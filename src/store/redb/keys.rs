@@ -127,3 +127,46 @@ pub(super) fn missing(id: EventId) -> StoreError {
 /// The slot of an event that is in no partition, only in the table of the latest events.
 pub(super) const NO_SLOT: u64 = u64::MAX;
 const ID_BYTES: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_server_key_has_its_id_and_its_references() {
+        let id = EventId::new(-3, 5, i64::MAX);
+        let key = server_key(id, 7);
+        assert_eq!((server_key_id(&key), references(&key)), (id, 7));
+        assert!(key < behind(id) && behind(id) < server_key(EventId::new(-2, 0, 0), 0));
+    }
+
+    #[test]
+    fn the_ends_have_no_neighbour() {
+        assert_eq!(successor(&[0xff; 36]), None);
+        assert_eq!(predecessor(&[0; 36]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn neighbours_are_next_to_each_other(head: [u8; 32], tail: [u8; 4]) {
+            let mut key = [0; 36];
+            key[..32].copy_from_slice(&head);
+            key[32..].copy_from_slice(&tail);
+            if let Some(next) = successor(&key) {
+                prop_assert!(next > key);
+                prop_assert_eq!(predecessor(&next), Some(key));
+            }
+        }
+
+        #[test]
+        fn an_event_is_between_the_ends_of_its_time(s: i64, us in 0..1_000_000_u32, server: i64) {
+            let time = Timestamp::new(s, us);
+            let key = super::super::memtable::key_of(time, EventId::new(server, 0, -1));
+            prop_assert!(lowest_at(time) <= key && key <= highest_at(time));
+            prop_assert_eq!(time_of(&key), time);
+            prop_assert_eq!(id_of(&key), EventId::new(server, 0, -1));
+        }
+    }
+}

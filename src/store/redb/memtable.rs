@@ -251,3 +251,83 @@ const TIME_BYTES: usize = 12;
 const KEY_BYTES: usize = 36;
 /// The event, its row, and its rows in two partitions.
 const ROW_BYTES: usize = 400;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::EventType;
+
+    #[test]
+    fn a_partition_has_what_it_took_and_no_event_without_its_time() {
+        let mut memtable = Memtable::new(&ORDERS, 0);
+        memtable.push(row(1, 5, Some(9), &[0, 1]));
+        memtable.push(row(2, 6, None, &[0]));
+        memtable.push(row(3, 7, Some(1), &[1]));
+        assert_eq!(ids(&memtable.sorted(0)), [1, 2]);
+        assert_eq!(ids(&memtable.sorted(1)), [3, 1]);
+    }
+
+    #[test]
+    fn the_rows_of_a_server_follow_an_id() {
+        let mut memtable = Memtable::new(&ORDERS, 0);
+        for instance in [2, 4, 6] {
+            memtable.push(row(instance, 0, None, &[0]));
+        }
+        let after = |instance| {
+            let rows = memtable.server_rows(1, Some(EventId::new(1, 0, instance)));
+            rows.map(|(_, row)| row.event.id.instance)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (after(1), after(4), after(6)),
+            (vec![2, 4, 6], vec![6], vec![])
+        );
+        assert!(memtable.find(EventId::new(1, 0, 4)).is_some());
+        assert!(memtable.find(EventId::new(1, 0, 5)).is_none());
+        assert_eq!(memtable.server_rows(2, None).count(), 0);
+    }
+
+    proptest! {
+        /// Asked now and then, it has few runs, and all rows in order.
+        #[test]
+        fn runs_are_sorted_and_few(times in prop::collection::vec((0..50_i64, any::<bool>()), 0..300)) {
+            let mut memtable = Memtable::new(&ORDERS, 0);
+            let mut keys = Vec::new();
+            for (instance, (time, asks)) in (1..).zip(times) {
+                let row = row(instance, time, None, &[0]);
+                keys.extend(series_key(&row.event, OrderBy::Timestamp));
+                memtable.push(row);
+                if asks {
+                    let runs = memtable.runs(0);
+                    prop_assert!(runs.len() <= 10);
+                    prop_assert!(runs.iter().all(|run| run.is_sorted_by_key(|row| row.key)));
+                    let count: usize = runs.iter().map(|run| run.len()).sum();
+                    prop_assert_eq!(count, keys.len());
+                }
+            }
+            keys.sort_unstable();
+            let sorted: Vec<_> = memtable.sorted(0).iter().map(|row| row.key).collect();
+            prop_assert_eq!(sorted, keys);
+        }
+    }
+
+    fn row(instance: i64, time: i64, source: Option<i64>, partitions: &[usize]) -> Row {
+        let id = EventId::new(1, 0, instance);
+        let event = Event::new(id, EventType::from("a"), Timestamp::new(time, 0));
+        let source = source.map(|source| Timestamp::new(source, 0));
+        Row {
+            event: Arc::new(event.with_source_timestamp(source)),
+            type_number: 0,
+            partitions: partitions.into(),
+            latest: true,
+        }
+    }
+
+    fn ids(run: &Run) -> Vec<i64> {
+        run.iter().map(|row| row.event.id.instance).collect()
+    }
+
+    const ORDERS: [OrderBy; 2] = [OrderBy::Timestamp, OrderBy::SourceTimestamp];
+}

@@ -143,3 +143,64 @@ pub(super) fn run_source(
         Order::Descending => Box::new((start..end).rev().filter_map(found)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_merged_in_both_directions() {
+        assert_eq!(
+            merged(Order::Ascending, &[&[1, 4], &[2, 3], &[]]),
+            [1, 2, 3, 4]
+        );
+        assert_eq!(
+            merged(Order::Descending, &[&[4, 1], &[3, 2], &[]]),
+            [4, 3, 2, 1]
+        );
+    }
+
+    #[test]
+    fn a_key_of_two_sources_comes_once_from_the_first() {
+        let sources = vec![source(&[2], 0), source(&[1, 2, 3], 1)];
+        let found: Vec<_> = Merge::new(Order::Ascending, sources)
+            .unwrap()
+            .map(|found| match found.unwrap() {
+                Found {
+                    key,
+                    place: Place::Disk(slot),
+                } => (key[35], slot),
+                found => panic!("{found:?}"),
+            })
+            .collect();
+        assert_eq!(found, [(1, 1), (2, 0), (3, 1)]);
+    }
+
+    #[test]
+    fn an_error_comes_behind_what_is_before_it_and_ends_the_merge() {
+        let failing = source(&[1], 0).chain([Err(StoreError::Closed)]);
+        let sources: Vec<Source<'_>> = vec![Box::new(failing), source(&[2], 1)];
+        let mut merge = Merge::new(Order::Ascending, sources).unwrap();
+        assert_eq!(merge.next().unwrap().unwrap().key[35], 1);
+        assert!(merge.next().unwrap().unwrap_err().is_closed());
+        assert!(merge.next().is_none());
+    }
+
+    fn merged(order: Order, sources: &[&[u8]]) -> Vec<u8> {
+        let sources = sources.iter().map(|keys| source(keys, 0)).collect();
+        let merge = Merge::new(order, sources).unwrap();
+        merge.map(|found| found.unwrap().key[35]).collect()
+    }
+
+    fn source(keys: &[u8], slot: u64) -> Source<'static> {
+        let found = keys.iter().map(|last| {
+            let mut key = [0; 36];
+            key[35] = *last;
+            Ok(Found {
+                key,
+                place: Place::Disk(slot),
+            })
+        });
+        Box::new(found.collect::<Vec<_>>().into_iter())
+    }
+}

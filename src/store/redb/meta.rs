@@ -153,3 +153,80 @@ fn damaged(key: &[u8], reason: &str) -> StoreError {
 const LAST: &[u8] = b"last/";
 const SESSIONS: &[u8] = b"sessions/";
 const PARTITION: &[u8] = b"partition/";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::event::{EventType, Subscription};
+    use crate::store::redb::database::{Commit, Database, DatabaseOptions, MemoryStorage};
+
+    #[test]
+    fn facts_come_back_and_a_changed_one_is_damage() {
+        let database = Database::open(
+            Arc::new(MemoryStorage::default()),
+            DatabaseOptions::default(),
+        );
+        let database = database.unwrap();
+        let facts = [
+            Fact::Version,
+            Fact::Identifier,
+            Fact::Indexed,
+            Fact::Last(-1),
+            Fact::Sessions(7),
+            Fact::Partition(2),
+        ];
+        let put_all = |tx: &WriteTx<'_>| {
+            facts
+                .iter()
+                .try_for_each(|fact| put(tx, *fact, b"12345678"))
+        };
+        database.write(Commit::Fast, put_all).unwrap();
+        let read = || -> Vec<_> { all(&database.snapshot().unwrap()).unwrap().collect() };
+        let mut found: Vec<_> = read().into_iter().map(|fact| fact.unwrap()).collect();
+        assert!(found.iter().all(|(_, value)| value == b"12345678"));
+        assert!(
+            facts
+                .iter()
+                .all(|fact| found.iter().any(|(found, _)| found == fact))
+        );
+        found.clear();
+        let spoil =
+            |tx: &WriteTx<'_>| tx.put(Table::Meta, &Fact::Sessions(7).key(), b"....12345679");
+        database.write(Commit::Fast, spoil).unwrap();
+        let errors: Vec<_> = read().into_iter().filter_map(Result::err).collect();
+        assert!(errors.len() == 1 && errors[0].is_damage());
+    }
+
+    #[test]
+    fn the_identity_of_a_partition_is_its_order_and_its_sanitised_types() {
+        let series = |types: &[&str]| {
+            let types = types.iter().map(|one| EventType::from(*one));
+            PartitionConfig::new(OrderBy::SourceTimestamp, Subscription::new(types).unwrap())
+        };
+        let one = identity(&series(&["b", "a/*"]));
+        assert_eq!(
+            one,
+            r#"{"order_by":"SOURCE_TIMESTAMP","subscriptions":[["a","*"],["b"]]}"#
+        );
+        assert_eq!(one, identity(&series(&["a/*", "a/x", "b"])));
+        assert_eq!(
+            order_of(Fact::Partition(1), one.into_bytes()).unwrap(),
+            OrderBy::SourceTimestamp
+        );
+        assert!(
+            order_of(Fact::Partition(1), b"{}".to_vec())
+                .unwrap_err()
+                .is_damage()
+        );
+    }
+
+    #[test]
+    fn a_last_event_comes_back_from_its_bytes() {
+        let (id, timestamp) = (EventId::new(1, -2, 3), Timestamp::new(-4, 5));
+        let bytes = last_to_bytes(id, timestamp);
+        assert_eq!(last_from_bytes(&bytes).unwrap(), (id, timestamp));
+        assert!(last_from_bytes(&bytes[1..]).unwrap_err().is_damage());
+    }
+}

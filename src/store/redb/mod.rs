@@ -76,7 +76,9 @@ pub struct RedbBackend {
 impl RedbBackend {
     /// Opens the store in a directory, or makes both.
     ///
-    /// Blocks for the recovery after a crash, and for the first cleanup. Starts the thread `acqbus-store`.
+    /// Blocks for the recovery after a crash, and for the first round of the cleanup. Starts the thread `acqbus-store`. What was
+    /// committed and not in the indexes when the process died is taken in by the rules of this configuration: what these leave
+    /// out goes, with a line in the log.
     ///
     /// # Errors
     /// [`StoreError::is_in_use`]; [`StoreError::Identifier`]; [`StoreError::Version`]; [`StoreError::is_damage`];
