@@ -105,7 +105,7 @@ fn child() {
     let threads: Vec<_> = (1..=SERVERS)
         .map(|server| {
             let store = Arc::clone(&store);
-            thread::spawn(move || register_for_ever(&*store, server, durability))
+            thread::spawn(move || register_for_ever(&store, server, durability))
         })
         .collect();
     for thread in threads {
@@ -177,7 +177,7 @@ fn run_and_kill(dir: &Path, mode: &str, random: &mut Pcg64Mcg) -> Vec<Told> {
         .unwrap();
     drop(one_at_a_time);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let told = thread::scope(|scope| {
+    thread::scope(|scope| {
         // Begins with the first acknowledgement, so that the child is killed at work and not before.
         let (begun, begins) = std::sync::mpsc::channel();
         let reader = scope.spawn(move || {
@@ -199,8 +199,7 @@ fn run_and_kill(dir: &Path, mode: &str, random: &mut Pcg64Mcg) -> Vec<Told> {
         child.wait().unwrap();
         begins.expect("the child told nothing");
         reader.join().unwrap()
-    });
-    told
+    })
 }
 
 /// The last line may be cut.

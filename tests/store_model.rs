@@ -214,9 +214,9 @@ struct Model {
     latest: BTreeMap<EventType, Arc<Event>>,
     last: BTreeMap<i64, (EventId, Timestamp)>,
     /// As of the last flush.
-    flushed: Option<Box<Model>>,
+    flushed: Option<Box<Self>>,
     /// As of the last moment at which the events were durable.
-    durable: Option<Box<Model>>,
+    durable: Option<Box<Self>>,
 }
 
 impl Model {
@@ -331,7 +331,6 @@ impl Model {
                 self.timeseries(params, config.timeseries_max_results)
             }
             QueryParams::Server(params) => self.server(params),
-            _ => unreachable!("there are three kinds"),
         }
     }
 

@@ -40,9 +40,7 @@ pub(super) fn number(
     (partitions.collect(), new)
 }
 
-/// How many entries of a partition may go by the limit's numbers, of `count`; and before which time entries go besides.
-///
-/// `average` is the size of one entry, in bytes.
+/// How many of the oldest entries of a partition go, or may go.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Excess {
     /// So many may go at most, for so many stay whatever else holds.
@@ -51,10 +49,10 @@ pub(super) struct Excess {
     pub(super) surplus: u64,
 }
 
-/// Applies a limit to a number of entries. Source: hat-event 0.9.44; the average size is that of our own records, *ours*.
+/// Applies a limit to `count` entries of `average` bytes each. Source: hat-event 0.9.44.
 pub(super) fn excess(limit: &Limit, count: u64, average: f64) -> Excess {
     let above = |limit: f64| {
-        // The smallest number that is not above the limit stays: limits may be fractional.
+        // Limits may be fractional: an entry goes while there are more than the limit.
         let stay = limit.max(0.0).floor();
         if stay >= count as f64 {
             0
@@ -67,15 +65,7 @@ pub(super) fn excess(limit: &Limit, count: u64, average: f64) -> Excess {
         (Some(entries), Some(by_size)) => Some(entries.min(by_size)),
         (entries, by_size) => entries.or(by_size),
     };
-    // An entry goes while the count is above `min_entries`, so a fraction lets one more go.
-    let removable = {
-        let stay = limit.min_entries.unwrap_or(0.0).max(0.0).floor();
-        if stay >= count as f64 {
-            0
-        } else {
-            count - stay as u64
-        }
-    };
+    let removable = above(limit.min_entries.unwrap_or(0.0));
     let surplus = max_entries.map_or(0, above).min(removable);
     Excess { removable, surplus }
 }
