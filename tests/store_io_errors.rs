@@ -38,6 +38,38 @@ fn periodic_events_are_kept_through_a_full_disk() {
     every_call_fails(Durability::Periodic, io::ErrorKind::StorageFull);
 }
 
+#[test]
+fn commit_that_fails_takes_nothing_along_that_a_failed_flush_left_behind() {
+    let kind = io::ErrorKind::StorageFull;
+    let storage = FailingStorage::new(MemoryStorage::default(), usize::MAX, kind);
+    let config = StoreConfig::default()
+        .durability(Durability::Committed)
+        .flush_period(Duration::from_secs(3600));
+    let open = || {
+        let storage = Arc::new(storage.clone());
+        RedbBackend::open_in(storage, config.clone(), Callbacks::default()).unwrap()
+    };
+    let store = open();
+    store.register(vec![event(1), event(2)].into()).unwrap();
+    storage.fail();
+    store.flush().unwrap_err();
+    storage.heal();
+    store.register(vec![event(3), event(4)].into()).unwrap();
+    storage.fail();
+    store.register(vec![event(5)].into()).unwrap_err();
+    storage.heal();
+    let expected: Vec<_> = (1..=4).map(event).collect();
+    assert_eq!(look(&store).unwrap(), expected);
+    store.flush().unwrap();
+    assert_eq!(look(&store).unwrap(), expected);
+    store.close().unwrap();
+    let store = open();
+    assert_eq!(look(&store).unwrap(), expected);
+    let mut damage = Vec::new();
+    store.check(&mut |found| damage.push(found)).unwrap();
+    assert!(damage.is_empty(), "{damage:?}");
+}
+
 fn every_call_fails(durability: Durability, kind: io::ErrorKind) {
     // Flushes are those of the workload.
     let config = StoreConfig::default()

@@ -221,6 +221,11 @@ impl FailingStorage {
         self.faults.lock().left = usize::MAX;
     }
 
+    /// Every call fails from now on.
+    pub fn fail(&self) {
+        self.faults.lock().left = 0;
+    }
+
     /// Whether a call failed.
     pub fn has_failed(&self) -> bool {
         self.faults.lock().has_failed

@@ -25,8 +25,8 @@ pub(super) struct Writer {
     pub(super) partitions: Vec<Partition>,
     /// The slot of the next event that a flush gives one.
     next_slot: u64,
-    /// A commit failed, and may have left blocks behind the last good one.
-    torn: bool,
+    /// A commit failed, and may have left blocks from this slot on.
+    torn: Option<u64>,
 }
 
 /// Event types that are to be written, and the number of the first.
@@ -38,7 +38,7 @@ impl Writer {
             database,
             partitions,
             next_slot,
-            torn: false,
+            torn: None,
         }
     }
 
@@ -53,8 +53,8 @@ impl Writer {
         let written = self.database.write(Commit::Fast, |tx| {
             types::write(tx, types)?;
             let mut blocks = BlockWriter::new(tx);
-            if torn {
-                blocks.truncate(slot)?;
+            if let Some(torn) = torn {
+                blocks.truncate(torn)?;
             }
             let events: Vec<_> = rows
                 .iter()
@@ -62,7 +62,7 @@ impl Writer {
                 .collect();
             blocks.append(slot, &events)
         });
-        self.torn = written.is_err();
+        self.torn = written.is_err().then_some(slot);
         written
     }
 
@@ -94,7 +94,7 @@ impl Writer {
             meta::put(tx, Fact::Indexed, &slots.next.to_be_bytes())
         })?;
         self.next_slot = slots.next;
-        self.torn = false;
+        self.torn = None;
         Ok(())
     }
 }
@@ -137,12 +137,12 @@ fn write_blocks(
     tx: &WriteTx<'_>,
     memtable: &Memtable,
     slots: &Slots,
-    torn: bool,
+    torn: Option<u64>,
 ) -> Result<(), StoreError> {
     let mut blocks = BlockWriter::new(tx);
-    if torn {
-        let behind = memtable.first_slot() + memtable.durable() as u64;
-        blocks.truncate(behind)?;
+    // Commits may have succeeded since these rows were: what is behind the rows is not all torn.
+    if let Some(torn) = torn {
+        blocks.truncate(torn)?;
     }
     let rows = memtable.rows();
     if memtable.durable() == rows.len() {
