@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::event::{EventError, EventId};
+use crate::store::shared::FaultKind;
 
 /// What went wrong in a store of events, or in the engine above it.
 ///
@@ -84,6 +85,22 @@ pub enum StoreError {
         path: PathBuf,
         /// The process that has it open, where that can be told.
         holder: Option<u32>,
+    },
+    /// There is no store in a directory, and none was to be made.
+    #[error("there is no store in {path:?}")]
+    NotFound {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The process that has the store open could not do what it was asked.
+    #[error("the owner of {path:?} says: {text}")]
+    Owner {
+        /// The directory.
+        path: PathBuf,
+        /// What kind of error it had.
+        kind: FaultKind,
+        /// Its words, causes included.
+        text: String,
     },
     /// The operating system refused something.
     #[error("{action} {path:?} failed")]
@@ -184,12 +201,19 @@ impl StoreError {
     pub fn is_full(&self) -> bool {
         match self {
             Self::Full { .. } => true,
+            Self::Owner { kind, .. } => *kind == FaultKind::Full,
             Self::Io { source, .. } => is_no_room(source),
             Self::Database { source, .. } => causes(source.as_ref())
                 .filter_map(|cause| cause.downcast_ref())
                 .any(is_no_room),
             _ => false,
         }
+    }
+
+    /// Whether there is no store, and none was to be made.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
     }
 
     /// Whether another process has the store open.
@@ -201,7 +225,14 @@ impl StoreError {
     /// Whether something in the store is not what was written.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Damaged { .. })
+        matches!(
+            self,
+            Self::Damaged { .. }
+                | Self::Owner {
+                    kind: FaultKind::Damaged,
+                    ..
+                }
+        )
     }
 
     /// Whether the configuration is at fault; the text names the key.
@@ -218,7 +249,13 @@ impl StoreError {
     pub fn is_query(&self) -> bool {
         matches!(
             self,
-            Self::NegativeMaxResults { .. } | Self::OtherServer { .. } | Self::Query(_)
+            Self::NegativeMaxResults { .. }
+                | Self::OtherServer { .. }
+                | Self::Query(_)
+                | Self::Owner {
+                    kind: FaultKind::Query,
+                    ..
+                }
         )
     }
 

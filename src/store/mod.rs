@@ -8,6 +8,8 @@
 //! | [`RedbBackend`] | what its configuration says, in a file |
 //! | [`MemoryBackend`] | everything, until the process ends |
 //! | [`DummyBackend`] | nothing |
+//!
+//! One process has a durable store open; a [`StoreHandle`] reaches it from any, and tells of events as they come.
 
 mod admission;
 mod backend;
@@ -19,6 +21,7 @@ mod error;
 mod filter;
 mod memory;
 mod redb;
+mod shared;
 
 #[doc(hidden)]
 pub use self::redb::fuzz_record;
@@ -33,6 +36,9 @@ pub use dummy::DummyBackend;
 pub use engine::{Engine, EngineHandle, EngineOptions, EngineStats, Module, Source, SourceKind};
 pub use error::StoreError;
 pub use memory::MemoryBackend;
+pub use shared::{
+    EventLine, FaultKind, FollowOptions, Followed, Follower, OpenOptions, StoreHandle, open,
+};
 
 /// The Rust code of the page about the store, compiled and run by `cargo test --doc`.
 #[cfg(doctest)]

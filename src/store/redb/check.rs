@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Bound;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{Event, Order, OrderBy};
 use crate::store::StoreError;
 
@@ -19,7 +21,8 @@ use super::types;
 
 /// One thing in a store that is not what was written.
 #[non_exhaustive]
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Damage {
     /// Which part of the store, as exactly as can be told.
     pub what: String,
@@ -35,7 +38,8 @@ impl fmt::Display for Damage {
 
 /// What a check looked at.
 #[non_exhaustive]
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CheckSummary {
     /// Events that were read and found right, of those in use and not.
     pub events: u64,

@@ -1,5 +1,7 @@
 //! What a store holds, in numbers.
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{EventId, Order, OrderBy, Subscription, Timestamp};
 use crate::store::StoreError;
 
@@ -8,7 +10,8 @@ use super::keys;
 
 /// What a [`RedbBackend`](super::RedbBackend) holds, in numbers.
 #[non_exhaustive]
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct StoreStats {
     /// Events on disk that some series or the latest store has.
     pub events: u64,
@@ -34,7 +37,8 @@ pub struct StoreStats {
 
 /// What one series holds.
 #[non_exhaustive]
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PartitionStats {
     /// The timestamp that sorts it.
     pub order_by: OrderBy,
@@ -50,7 +54,8 @@ pub struct PartitionStats {
 
 /// What the store has of one server.
 #[non_exhaustive]
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ServerStats {
     /// Its number.
     pub server: i64,

@@ -1,0 +1,431 @@
+//! A store on disk, whoever owns it: this process or another one.
+
+use std::fmt;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::event::{Event, EventId, Events, QueryParams, Timestamp};
+use crate::store::{Backend, Callbacks, CheckSummary, Damage, StoreConfig, StoreError, StoreStats};
+
+use super::follower::{self, FollowOptions, Follower, Live};
+use super::guest::{Guest, GuestError};
+use super::owner::Owner;
+use super::queue::QueueLimits;
+use super::settings;
+
+/// Opens the store in a directory, or connects to the process that has it open.
+///
+/// As [`StoreHandle::open`], for a caller who has all options at hand; `None` for the configuration takes the one that the store
+/// was opened with before, or else the default.
+///
+/// # Errors
+/// As [`StoreHandle::open`].
+pub fn open(
+    dir: &Path,
+    config: Option<StoreConfig>,
+    callbacks: Callbacks,
+) -> Result<Arc<StoreHandle>, StoreError> {
+    let options = OpenOptions {
+        config,
+        callbacks,
+        ..OpenOptions::default()
+    };
+    StoreHandle::open(dir, options).map(Arc::new)
+}
+
+/// How a store directory is opened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OpenOptions {
+    /// What is kept, and how. Defaults to `None`: as the store was opened before, `store.json` in its directory says how.
+    ///
+    /// One that is given replaces that file. It has no effect while another process has the store open.
+    pub config: Option<StoreConfig>,
+    /// Whether the store is made where there is none. Defaults to true.
+    pub create: bool,
+    /// Whom this process tells while it owns the store; [`StoreHandle::follow`] works in both roles. Defaults to nobody.
+    pub callbacks: Callbacks,
+    /// How long to try while the owner is neither reached nor gone. Defaults to 5 s; zero tries once.
+    pub patience: Duration,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            config: None,
+            create: true,
+            callbacks: Callbacks::default(),
+            patience: Duration::from_secs(5),
+        }
+    }
+}
+
+impl OpenOptions {
+    /// Sets [`config`](Self::config).
+    #[must_use]
+    pub fn config(mut self, config: impl Into<Option<StoreConfig>>) -> Self {
+        self.config = config.into();
+        self
+    }
+
+    /// Sets [`create`](Self::create).
+    #[must_use]
+    pub fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// Sets [`callbacks`](Self::callbacks).
+    #[must_use]
+    pub fn callbacks(mut self, callbacks: Callbacks) -> Self {
+        self.callbacks = callbacks;
+        self
+    }
+
+    /// Sets [`patience`](Self::patience).
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+}
+
+/// A store on disk that several processes use at a time.
+///
+/// The first one that opens the directory owns it: it has the database open, and listens at `DIR/store.sock`, which only its user
+/// can reach. All others ask it. When the owner ends, however it ends, the next call of a guest makes that guest the owner, or the
+/// guest of whoever was faster; the call only takes longer. What a killed owner had not flushed is lost as always in periodic mode.
+///
+/// All methods of [`Backend`] work in both roles and keep their promises. Dropping the handle closes the store, if it is the owner.
+///
+/// # Examples
+/// ```
+/// use acqbus::event::{Event, EventId, EventType, QueryLatestParams, Timestamp};
+/// use acqbus::store::{Backend, FollowOptions, OpenOptions, StoreHandle};
+/// use std::sync::Arc;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let dir = folder.path().join("history");
+/// let owner = StoreHandle::open(&dir, OpenOptions::default())?;
+/// let guest = StoreHandle::open(&dir, OpenOptions::default())?; // as well in another process
+/// assert!(owner.is_owner() && !guest.is_owner());
+///
+/// let follower = owner.follow(&FollowOptions::default())?;
+/// let id = EventId { server: 1, session: 1, instance: 1 };
+/// guest.register(vec![Arc::new(Event::new(id, EventType::new(["door"]), Timestamp::now()))].into())?;
+/// assert_eq!(owner.query(&QueryLatestParams::default().into())?.events[0].id, id);
+/// follower.news().recv()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct StoreHandle {
+    dir: PathBuf,
+    options: OpenOptions,
+    link: RwLock<Link>,
+    /// Held while the role changes, so that only one call tries.
+    turn: Mutex<()>,
+}
+
+#[derive(Clone, Debug)]
+enum Link {
+    Owner(Arc<Owner>),
+    Guest(Arc<Guest>),
+    Closed,
+}
+
+impl StoreHandle {
+    /// Opens the directory as its owner, or connects to the owner.
+    ///
+    /// Blocks while an owner is there and does not let anybody in yet or any more, as long as the options say.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is no store and none is to be made; [`StoreError::is_in_use`] when another process
+    /// has it open and cannot be reached; [`StoreError::is_configuration`]; or what opening gave.
+    pub fn open(dir: impl AsRef<Path>, options: OpenOptions) -> Result<Self, StoreError> {
+        let dir = dir.as_ref().to_owned();
+        let link = link(&dir, &options)?;
+        Ok(Self {
+            dir,
+            options,
+            link: RwLock::new(link),
+            turn: Mutex::new(()),
+        })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whether this process has the store open; it may become so at any call.
+    #[must_use]
+    pub fn is_owner(&self) -> bool {
+        matches!(*self.link.read(), Link::Owner(_))
+    }
+
+    /// Follows the store: what [`FollowOptions`] want of the past, then everything as it comes, without a gap and without a double.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`]; what reading the past gave; [`StoreError::Thread`].
+    pub fn follow(&self, options: &FollowOptions) -> Result<Follower, StoreError> {
+        let live = self.call(|link| match link {
+            Link::Owner(owner) => {
+                let wanted = options.event_types.clone();
+                let limits = QueueLimits::default();
+                Ok(Live::Here(owner.hub.follow(
+                    wanted,
+                    options.persisted,
+                    limits,
+                )))
+            }
+            Link::Guest(guest) => guest
+                .follow(options.event_types.clone(), options.persisted)
+                .map(Live::There),
+            Link::Closed => Err(StoreError::Closed.into()),
+        })?;
+        let past = follower::past(self, options)?;
+        let seen = follower::newest_ids(&past, &options.after);
+        Follower::start(live, past, seen)
+    }
+
+    /// What the store holds.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`], or what reading gave.
+    pub fn stats(&self) -> Result<StoreStats, StoreError> {
+        self.call(|link| match link {
+            Link::Owner(owner) => Ok(owner.backend.stats()?),
+            Link::Guest(guest) => Ok(self.read(guest.stats()?)?),
+            Link::Closed => Err(StoreError::Closed.into()),
+        })
+    }
+
+    /// Verifies everything that is stored, tells each damage, and goes on past it.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`], or what kept it from reading on.
+    pub fn check(&self, damage: &mut dyn FnMut(Damage)) -> Result<CheckSummary, StoreError> {
+        self.call(|link| match link {
+            Link::Owner(owner) => Ok(owner.backend.check(damage)?),
+            Link::Guest(guest) => {
+                let mut unread = None;
+                let summary = guest.check(&mut |found| match self.read(found) {
+                    Ok(found) => damage(found),
+                    Err(error) => unread = Some(error),
+                })?;
+                match unread {
+                    Some(error) => Err(error.into()),
+                    None => Ok(self.read(summary)?),
+                }
+            }
+            Link::Closed => Err(StoreError::Closed.into()),
+        })
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        value: serde_json::Value,
+    ) -> Result<T, StoreError> {
+        serde_json::from_value(value).map_err(|error| StoreError::Owner {
+            path: self.dir.clone(),
+            kind: super::FaultKind::Other,
+            text: format!("its answer cannot be read: {error}"),
+        })
+    }
+
+    /// Calls, again when the owner has gone and the role has changed.
+    fn call<T>(
+        &self,
+        mut call: impl FnMut(&Link) -> Result<T, GuestError>,
+    ) -> Result<T, StoreError> {
+        let end = Instant::now() + self.options.patience;
+        loop {
+            let link = self.link.read().clone();
+            match call(&link) {
+                Ok(value) => return Ok(value),
+                Err(GuestError::Failed(error)) => return Err(error),
+                Err(GuestError::Gone(source)) => {
+                    if Instant::now() >= end {
+                        return Err(StoreError::Io {
+                            action: "reaching the owner of",
+                            path: self.dir.clone(),
+                            source,
+                        });
+                    }
+                    self.take_turn(&link)?;
+                }
+            }
+        }
+    }
+
+    /// Puts another link in the place of one whose owner has gone.
+    fn take_turn(&self, gone: &Link) -> Result<(), StoreError> {
+        let _turn = self.turn.lock();
+        let is_gone = match (&*self.link.read(), gone) {
+            (Link::Guest(held), Link::Guest(gone)) => Arc::ptr_eq(held, gone),
+            _ => false,
+        };
+        if is_gone {
+            let new = link(&self.dir, &self.options)?;
+            let mut held = self.link.write();
+            // Closed meanwhile: it stays so.
+            if !matches!(*held, Link::Closed) {
+                *held = new;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for StoreHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreHandle")
+            .field("dir", &self.dir)
+            .field("is_owner", &self.is_owner())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Backend for StoreHandle {
+    fn last_event_id(&self, server: i64) -> Result<EventId, StoreError> {
+        self.call(|link| match link {
+            Link::Owner(owner) => Ok(owner.backend.last_event_id(server)?),
+            Link::Guest(guest) => guest.last_event_id(server),
+            Link::Closed => Err(StoreError::Closed.into()),
+        })
+    }
+
+    fn last_timestamp(&self, server: i64) -> Result<Option<Timestamp>, StoreError> {
+        self.call(|link| match link {
+            Link::Owner(owner) => Ok(owner.backend.last_timestamp(server)?),
+            Link::Guest(guest) => guest.last_timestamp(server),
+            Link::Closed => Err(StoreError::Closed.into()),
+        })
+    }
+
+    fn register(&self, events: Events) -> Result<Events, StoreError> {
+        self.call(|link| match link {
+            Link::Owner(owner) => Ok(owner.backend.register(Arc::clone(&events))?),
+            Link::Guest(guest) => guest.register(&events).map(|()| Arc::clone(&events)),
+            Link::Closed => Err(StoreError::Closed.into()),
+        })
+    }
+
+    fn visit(
+        &self,
+        params: &QueryParams,
+        visit: &mut dyn FnMut(&Arc<Event>) -> ControlFlow<()>,
+    ) -> Result<bool, StoreError> {
+        self.call(|link| match link {
+            Link::Owner(owner) => Ok(owner.backend.visit(params, visit)?),
+            Link::Guest(guest) => guest.visit(params, visit),
+            Link::Closed => Err(StoreError::Closed.into()),
+        })
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.call(|link| match link {
+            Link::Owner(owner) => Ok(owner.backend.flush()?),
+            Link::Guest(guest) => guest.flush(),
+            Link::Closed => Err(StoreError::Closed.into()),
+        })
+    }
+
+    /// Flushes, and gives the store free for another owner; as a guest it only flushes and takes leave.
+    fn close(&self) -> Result<(), StoreError> {
+        let link = std::mem::replace(&mut *self.link.write(), Link::Closed);
+        match link {
+            Link::Owner(owner) => owner.close(),
+            Link::Guest(guest) => match guest.flush() {
+                // With the owner its flush has come.
+                Ok(()) | Err(GuestError::Gone(_)) => Ok(()),
+                Err(GuestError::Failed(error)) => Err(error),
+            },
+            Link::Closed => Ok(()),
+        }
+    }
+
+    fn reserve_sessions(&self, server: i64, last: i64) -> Result<(), StoreError> {
+        self.call(|link| match link {
+            Link::Owner(owner) => Ok(owner.backend.reserve_sessions(server, last)?),
+            Link::Guest(guest) => guest.reserve_sessions(server, last),
+            Link::Closed => Err(StoreError::Closed.into()),
+        })
+    }
+
+    fn session_floor(&self, server: i64) -> Result<i64, StoreError> {
+        self.call(|link| match link {
+            Link::Owner(owner) => Ok(owner.backend.session_floor(server)?),
+            Link::Guest(guest) => guest.session_floor(server),
+            Link::Closed => Err(StoreError::Closed.into()),
+        })
+    }
+}
+
+impl Drop for StoreHandle {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            log::error!("closing the store: {error}");
+        }
+    }
+}
+
+/// Tries to own the directory, and else to reach its owner, in turns until one works.
+fn link(dir: &Path, options: &OpenOptions) -> Result<Link, StoreError> {
+    if !options.create && !dir.join(DATABASE).exists() {
+        return Err(StoreError::NotFound {
+            path: dir.to_owned(),
+        });
+    }
+    let end = Instant::now() + options.patience;
+    loop {
+        let in_use = match own(dir, options) {
+            Err(error) if error.is_in_use() => error,
+            owned => return owned.map(|owner| Link::Owner(Arc::new(owner))),
+        };
+        match Guest::connect(dir) {
+            Ok(guest) => return Ok(Link::Guest(Arc::new(guest))),
+            Err(error) if !is_between_owners(&error) => {
+                return Err(StoreError::Io {
+                    action: "reaching the owner of",
+                    path: dir.to_owned(),
+                    source: error,
+                });
+            }
+            // The lock of the database is all there is to look at, and nothing tells when it is free.
+            Err(_) if Instant::now() < end => thread::sleep(BETWEEN),
+            Err(_) => return Err(in_use),
+        }
+    }
+}
+
+fn own(dir: &Path, options: &OpenOptions) -> Result<Owner, StoreError> {
+    let config = match &options.config {
+        Some(config) => config.clone(),
+        None => settings::read(dir)?.unwrap_or_default(),
+    };
+    let owner = Owner::open(dir, config, &options.callbacks)?;
+    if let Some(config) = &options.config {
+        settings::write(dir, config)?;
+    }
+    Ok(owner)
+}
+
+/// Whether the socket of an owner that comes or goes answers so.
+fn is_between_owners(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// The database of a store, which makes a directory one.
+const DATABASE: &str = "store.redb";
+
+const BETWEEN: Duration = Duration::from_millis(20);

@@ -1,0 +1,42 @@
+//! One process owns a store directory; others ask it over `DIR/store.sock`.
+//!
+//! ```text
+//! process A: StoreHandle (owner) ── RedbBackend ── DIR/store.redb        process B: StoreHandle (guest)
+//!                 │                                                                 │
+//!                 └── desk, hub ── acqbus-store-door ══ DIR/store.sock ═════════════┘
+//! ```
+//!
+//! | file | is |
+//! |---|---|
+//! | `event_line` | an event as a line of JSON, exact |
+//! | `message` | requests and answers: bytes |
+//! | `queue` | what a follower has not read yet: state |
+//! | `hub` | all followers of a store |
+//! | `desk` | what the owner answers, without a socket |
+//! | `lines`, `place` | lines over a stream; the path of the socket, and who may come |
+//! | `server`, `guest` | both ends of the socket |
+//! | `owner`, `handle` | the store of this process; the store, whoever owns it |
+//! | `follower` | what is there, then what comes |
+//! | `settings` | the configuration, kept beside the store |
+//!
+//! The lines are written down in `docs/store.md`; all of it is *ours*.
+
+mod desk;
+mod event_line;
+mod follower;
+mod guest;
+mod handle;
+mod hub;
+mod lines;
+mod message;
+mod owner;
+mod place;
+mod queue;
+mod server;
+mod settings;
+
+pub use event_line::EventLine;
+pub use follower::{FollowOptions, Follower};
+pub use handle::{OpenOptions, StoreHandle, open};
+pub use message::FaultKind;
+pub use queue::Followed;
