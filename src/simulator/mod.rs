@@ -38,7 +38,7 @@ pub use answer::{Action, Answer};
 pub use error::SimulatorError;
 pub use happening::Happening;
 pub use occurrence::Occurrence;
-pub use options::SimulatorOptions;
+pub use options::{Prepare, SimulatorOptions};
 pub use rig::Rig;
 pub use script::{Script, ScriptAction, ScriptStep};
 pub use shared::{Observation, SimulatorStats};
@@ -118,7 +118,7 @@ impl Simulator {
         let shared = Arc::new(Shared::new(version));
         let prepared = before(&shared);
         let (orders, order_receiver) = bounded(PENDING_CAPACITY);
-        let line = worker::start(&shared, rpc.clone(), &orders)?;
+        let line = worker::start(&shared, rpc.clone(), options.prepare.as_ref(), &orders)?;
         let ports = (line.service.subscriber_port(), line.service.command_port());
         shared.open(line);
 
@@ -132,6 +132,7 @@ impl Simulator {
             script: options.script.steps().iter().cloned().collect(),
             started: Instant::now(),
             duration: options.duration,
+            prepare: options.prepare,
             orders: order_receiver,
             order_sender: orders.clone(),
             results: Vec::new(),

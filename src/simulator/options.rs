@@ -1,8 +1,10 @@
 //! What a simulated rig is started with.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::rpc::RpcOptions;
+use crate::rpc::{RpcError, RpcOptions, RpcService};
 use crate::simulator::script::Script;
 use crate::simulator::version::SimulatedVersion;
 
@@ -31,6 +33,26 @@ pub struct SimulatorOptions {
     pub script: Script,
     /// When the rig stops by itself. Defaults to `None`, never.
     pub duration: Option<Duration>,
+    /// Called with each service of the rig before it starts: the first one, and those after restarts. Defaults to nothing.
+    pub prepare: Option<Prepare>,
+}
+
+/// Looks at a service before it starts, to record it for example; an error keeps it from starting.
+#[derive(Clone)]
+pub struct Prepare(Arc<Preparing>);
+
+type Preparing = dyn Fn(&RpcService) -> Result<(), RpcError> + Send + Sync;
+
+impl Prepare {
+    pub(crate) fn call(&self, service: &RpcService) -> Result<(), RpcError> {
+        (self.0)(service)
+    }
+}
+
+impl fmt::Debug for Prepare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Prepare(..)")
+    }
 }
 
 impl Default for SimulatorOptions {
@@ -42,6 +64,7 @@ impl Default for SimulatorOptions {
             seed: 0,
             script: Script::default(),
             duration: None,
+            prepare: None,
         }
     }
 }
@@ -86,6 +109,16 @@ impl SimulatorOptions {
     #[must_use]
     pub fn duration(mut self, duration: impl Into<Option<Duration>>) -> Self {
         self.duration = duration.into();
+        self
+    }
+
+    /// Sets [`prepare`](Self::prepare).
+    #[must_use]
+    pub fn prepare(
+        mut self,
+        prepare: impl Fn(&RpcService) -> Result<(), RpcError> + Send + Sync + 'static,
+    ) -> Self {
+        self.prepare = Some(Prepare(Arc::new(prepare)));
         self
     }
 }

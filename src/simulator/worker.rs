@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::rpc::{Publisher, RpcError, RpcOptions, RpcService};
 use crate::simulator::delegate::SimulatedDelegate;
 use crate::simulator::happening::Happening;
+use crate::simulator::options::Prepare;
 use crate::simulator::order::{DueResult, Order};
 use crate::simulator::script::{ScriptAction, ScriptStep};
 use crate::simulator::shared::{Line, Observation, Shared};
@@ -23,6 +24,7 @@ pub(crate) struct Worker {
     pub(crate) script: VecDeque<ScriptStep>,
     pub(crate) started: Instant,
     pub(crate) duration: Option<Duration>,
+    pub(crate) prepare: Option<Prepare>,
     pub(crate) orders: Receiver<Order>,
     pub(crate) order_sender: Sender<Order>,
     pub(crate) results: Vec<DueResult>,
@@ -167,7 +169,12 @@ impl Worker {
             return Ok(());
         }
         self.restart_at = None;
-        let line = start(&self.shared, self.options.clone(), &self.order_sender)?;
+        let line = start(
+            &self.shared,
+            self.options.clone(),
+            self.prepare.as_ref(),
+            &self.order_sender,
+        )?;
         let epoch = line.service.epoch();
         self.shared.open(line);
         self.shared.observe(|| Observation::Restarted { epoch });
@@ -209,9 +216,13 @@ impl Worker {
 pub(crate) fn start(
     shared: &Arc<Shared>,
     options: RpcOptions,
+    prepare: Option<&Prepare>,
     orders: &Sender<Order>,
 ) -> Result<Line, RpcError> {
     let service = Arc::new(RpcService::new(options));
+    if let Some(prepare) = prepare {
+        prepare.call(&service)?;
+    }
     let (closing_sender, closing) = bounded(0);
     service.set_delegate(SimulatedDelegate {
         shared: Arc::clone(shared),
