@@ -14,11 +14,18 @@ const VERBS: &[&str] = &[
     "send",
     "listen",
     "run",
+    "store",
     "discover",
     "bench",
     "keys",
     "completions",
     "man",
+];
+
+const RUN_VERBS: &[&str] = &["send", "receive", "inspect"];
+
+const STORE_VERBS: &[&str] = &[
+    "record", "query", "tail", "export", "import", "replay", "check", "stats",
 ];
 
 #[test]
@@ -54,11 +61,12 @@ fn help_fits_a_narrow_terminal() {
             assert!(line.chars().count() <= 110, "{verb}: {line}");
         }
     }
-    for verb in ["send", "receive", "inspect"] {
-        let mut command = program.command(&["run", verb, "-h"]);
+    let run = RUN_VERBS.iter().map(|verb| ("run", verb));
+    for (verb, below) in run.chain(STORE_VERBS.iter().map(|verb| ("store", verb))) {
+        let mut command = program.command(&[verb, below, "-h"]);
         command.env("COLUMNS", "100");
         let help = Done::of(command).code(0).out;
-        assert!(help.contains(&format!("  acqbus run {verb}")), "{help}");
+        assert!(help.contains(&format!("  acqbus {verb} {below}")), "{help}");
         for line in help.lines() {
             assert!(line.chars().count() <= 110, "{verb}: {line}");
         }
@@ -99,9 +107,13 @@ fn manual_pages_are_made_for_every_verb() {
             "{verb}: {page}"
         );
     }
-    for verb in ["send", "receive", "inspect"] {
-        let page = program.run(&["man", "run", verb]).code(0).out;
-        assert!(page.contains(&format!(".TH acqbus-run-{verb} 1")), "{page}");
+    let run = RUN_VERBS.iter().map(|verb| ("run", verb));
+    for (verb, below) in run.chain(STORE_VERBS.iter().map(|verb| ("store", verb))) {
+        let page = program.run(&["man", verb, below]).code(0).out;
+        assert!(
+            page.contains(&format!(".TH acqbus-{verb}-{below} 1")),
+            "{page}"
+        );
     }
     let page = program.run(&["man", "keys", "add"]).code(0).out;
     assert!(page.contains(".TH acqbus-keys-add 1"), "{page}");

@@ -7,6 +7,7 @@
 //! | `bench/` | the figures of this machine beside those of raw libzmq |
 //! | `console/` | the remote console: line, completion and state are pure, the shell is thin |
 //! | `run/` | the ends of the data plane, and run files |
+//! | `store/` | history on disk: recorded, asked, followed, moved, verified |
 //! | `discover`, `discovery` | who announces what |
 //! | `complete` | completions and manual pages |
 
@@ -35,6 +36,7 @@ mod show;
 mod signal;
 mod simulate;
 mod since;
+mod store;
 
 use std::env;
 use std::ffi::OsString;
@@ -92,6 +94,9 @@ enum Verb {
     /// Send, receive and inspect runs of data
     #[command(after_help = run::EXAMPLES)]
     Run(run::Run),
+    /// Record a bus on disk, ask what was, follow what comes
+    #[command(after_help = store::EXAMPLES)]
+    Store(store::Store),
     /// Print which services come and go, as CHIRP announces them
     #[command(after_help = discover::EXAMPLES)]
     Discover(discover::Discover),
@@ -171,6 +176,7 @@ impl Verb {
             Self::Listen(verb) => verb.run(out),
             Self::Console(verb) => verb.run(out),
             Self::Run(verb) => verb.run(out),
+            Self::Store(verb) => verb.run(out),
             Self::Discover(verb) => verb.run(out),
             Self::Keys(verb) => verb.run(out),
             Self::Bench(verb) => verb.run(out),

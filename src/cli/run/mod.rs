@@ -15,7 +15,7 @@ mod halt;
 mod idle;
 mod inspect;
 mod pace;
-mod progress;
+pub(in crate::cli) mod progress;
 mod receive;
 mod send;
 mod sending;

@@ -107,7 +107,7 @@ impl Drop for Progress {
 }
 
 /// Bytes as people read them, in powers of ten.
-pub(super) fn bytes(bytes: f64) -> String {
+pub(in crate::cli) fn bytes(bytes: f64) -> String {
     for (unit, name) in [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")] {
         if bytes >= unit {
             return format!("{:.1} {name}", bytes / unit);

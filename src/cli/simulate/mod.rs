@@ -1,5 +1,6 @@
 //! `acqbus simulate`: the simulated client application, with a prompt to publish by hand.
 
+mod memory;
 mod prompt;
 mod show;
 
@@ -21,7 +22,9 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::input;
 use crate::cli::print::{Colour, Output, harmless, note};
 use crate::cli::signal::Stop;
+use crate::cli::simulate::memory::Memory;
 use crate::cli::simulate::prompt::Action;
+use crate::cli::store::args::Keep;
 use crate::rpc::{Announcement, RpcError, RpcOptions};
 use crate::simulator::{
     Observation, Script, SimulatedVersion, Simulator, SimulatorError, SimulatorOptions,
@@ -112,6 +115,19 @@ pub(crate) struct Simulate {
     /// A timeline with events and faults, as docs/simulator.md describes it
     #[arg(long, env = "ACQBUS_SCRIPT", value_name = "FILE")]
     script: Option<PathBuf>,
+    /// Write all that is published into this store, and answer clients that ask what they missed
+    #[arg(
+        long = "store",
+        env = "ACQBUS_STORE",
+        value_name = "DIR",
+        help_heading = "Store"
+    )]
+    store: Option<PathBuf>,
+    #[command(flatten)]
+    keep: Keep,
+    /// Server number of the events; whatever else writes into the store at the same time has another one
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i64).range(1..), allow_negative_numbers = true, help_heading = "Store")]
+    server_id: i64,
     /// No prompt, and standard input is left alone, as always in the background
     #[arg(long)]
     no_input: bool,
@@ -134,8 +150,15 @@ impl Simulate {
             .with_hint("another port for one of them, or 0 for any free one"));
         }
         raise_descriptor_limit();
-        let options = self.options()?;
+        let mut options = self.options()?;
         let stop = Stop::on_ctrl_c()?;
+        let memory = match &self.store {
+            Some(dir) => Some(Memory::open(dir, &self.keep, self.server_id)?),
+            None => None,
+        };
+        if let Some(memory) = &memory {
+            options = memory.remember(options);
+        }
         let (rig, observations) =
             Simulator::start_watched(options, OBSERVATIONS).map_err(explained)?;
         self.say_started(&rig, out)?;
@@ -150,8 +173,13 @@ impl Simulate {
         // What the prompt had changed at the terminal is put right before more is printed there.
         drop(input.terminal);
         rig.stop();
+        // What was recorded is flushed also after a failure.
+        let recorded = memory.map_or(Ok(None), |memory| memory.close().map(Some));
         let exit = exit?;
         say_ended(&rig, out)?;
+        if let Some(stats) = recorded? {
+            memory::tell(&stats, out)?;
+        }
         Ok(exit)
     }
 
@@ -441,6 +469,7 @@ Examples:
   acqbus simulate --as 0.9.7 --subscriber-port 0 --command-port 0
   acqbus simulate --script faults.jsonl
   acqbus simulate --reachable --keys ~/.config/acqbus/keys
+  acqbus simulate --rate 20 --store history
 
 At the prompt: the name of an event publishes it, `help` lists the rest.";
 

@@ -1,0 +1,191 @@
+//! `acqbus store export`: events as JSON lines that can be imported again, or as a table.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::print::{Output, note};
+use crate::cli::signal::Stop;
+use crate::cli::store::args::{Place, Stretch, Types};
+use crate::cli::store::csv;
+use crate::cli::store::progress::Progress;
+use crate::cli::store::show;
+use crate::cli::store::walk::{self, Walk};
+use crate::store::EventLine;
+
+/// Arguments of `acqbus store export`.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    types: Types,
+    #[command(flatten)]
+    stretch: Stretch,
+    /// Only events of this server
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        conflicts_with_all = ["from", "to"]
+    )]
+    server_id: Option<i64>,
+    /// JSON lines, which keep everything, or comma-separated values
+    #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
+    format: Format,
+    /// Write to this file, which must not be there yet [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// One JSON object a line
+    Jsonl,
+    /// A header, then one line an event
+    Csv,
+}
+
+impl Export {
+    /// Writes all events that are meant.
+    pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
+        let wanted = self.types.subscription()?;
+        let stop = Stop::on_ctrl_c()?;
+        let store = self.place.open()?;
+        let servers = match self.server_id {
+            Some(server) => vec![server],
+            None => walk::servers(&store)?,
+        };
+        let walk = Walk {
+            types: self.types.query()?,
+            wanted,
+            from: self.stretch.from.map(|moment| moment.0),
+            to: self.stretch.to.map(|moment| moment.0),
+            servers,
+        };
+        let mut target = Target::open(self.output.as_deref())?;
+        let progress = Progress::start("exported", out)?;
+        if self.format == Format::Csv {
+            target.write(csv::HEADER.as_bytes())?;
+        }
+        let (mut events, mut asked, mut line) = (0_u64, None, Vec::new());
+        walk.each(&store, &mut |event| {
+            if let Ok(exit) = stop.asked().try_recv() {
+                asked = Some(exit);
+                return Ok(ControlFlow::Break(()));
+            }
+            line.clear();
+            match self.format {
+                Format::Jsonl => {
+                    serde_json::to_writer(&mut line, &EventLine(event.clone()))
+                        .map_err(io::Error::from)?;
+                    line.push(b'\n');
+                }
+                Format::Csv => {
+                    let mut text = String::new();
+                    csv::push(event, &mut text);
+                    line.extend_from_slice(text.as_bytes());
+                }
+            }
+            target.write(&line)?;
+            events += 1;
+            progress.set(events);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        target.finish()?;
+        drop(progress);
+        self.tell(events, asked.is_none(), out)?;
+        Ok(asked.unwrap_or(Exit::Done))
+    }
+
+    fn tell(&self, events: u64, is_whole: bool, out: Output) -> Result<(), Failure> {
+        let to = self.output.as_ref().map(|path| path.display().to_string());
+        if out.is_json() && to.is_some() {
+            return out.object(&json!({
+                "notice": "end",
+                "events": events,
+                "file": to,
+                "interrupted": !is_whole,
+            }));
+        }
+        let mut text = format!("-- {} exported", show::events(events));
+        if let Some(to) = to {
+            text.push_str(&format!(" to {to}"));
+        }
+        if !is_whole {
+            text.push_str("; interrupted, there are more");
+        }
+        note(&text);
+        Ok(())
+    }
+}
+
+/// Where the lines go.
+struct Target {
+    writer: BufWriter<Box<dyn Write>>,
+    file: Option<(PathBuf, File)>,
+}
+
+impl Target {
+    fn open(path: Option<&Path>) -> Result<Self, Failure> {
+        let Some(path) = path else {
+            let writer: Box<dyn Write> = Box::new(io::stdout());
+            return Ok(Self {
+                writer: BufWriter::new(writer),
+                file: None,
+            });
+        };
+        let told = |error: io::Error| {
+            let failure = Failure::of(Exit::Failed, &error).while_doing(path.display());
+            match error.kind() {
+                io::ErrorKind::AlreadyExists => failure.with_hint("another --output"),
+                _ => failure,
+            }
+        };
+        let file = File::create_new(path).map_err(told)?;
+        let writer: Box<dyn Write> = Box::new(file.try_clone().map_err(told)?);
+        Ok(Self {
+            writer: BufWriter::with_capacity(BUFFER, writer),
+            file: Some((path.to_owned(), file)),
+        })
+    }
+
+    fn write(&mut self, line: &[u8]) -> Result<(), Failure> {
+        let written = self.writer.write_all(line);
+        self.told(written)
+    }
+
+    /// What is in a file is on the disk then.
+    fn finish(mut self) -> Result<(), Failure> {
+        let flushed = self.writer.flush();
+        self.told(flushed)?;
+        if let Some((_, file)) = &self.file {
+            let synced = file.sync_all();
+            self.told(synced)?;
+        }
+        Ok(())
+    }
+
+    fn told(&self, result: io::Result<()>) -> Result<(), Failure> {
+        result.map_err(|error| match &self.file {
+            Some((path, _)) => Failure::of(Exit::Failed, &error).while_doing(path.display()),
+            None => error.into(),
+        })
+    }
+}
+
+const BUFFER: usize = 256 << 10;
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  acqbus store export --store history --output history.jsonl
+  acqbus store export 'rig-1/event/*' --from -1h --store history | jq .payload
+  acqbus store export --format csv --store history --output history.csv
+
+Events come in the order of time. JSON lines keep everything: `acqbus store import` gives the same events again.
+With --from or --to the time series is read, without them everything that the store keeps.";

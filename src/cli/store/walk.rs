@@ -1,0 +1,206 @@
+//! All events of a store, or those of a stretch of time, in the order of time: page by page.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::cli::exit::Failure;
+use crate::event::{
+    Event, EventId, EventType, Order, QueryServerParams, QueryTimeseriesParams, Subscription,
+    Timestamp,
+};
+use crate::store::{Backend, StoreError, StoreHandle};
+
+/// What is read.
+#[derive(Debug, Clone)]
+pub(super) struct Walk {
+    pub(super) types: Option<Vec<EventType>>,
+    pub(super) wanted: Subscription,
+    pub(super) from: Option<Timestamp>,
+    pub(super) to: Option<Timestamp>,
+    /// The servers to be read one beside the other; not used with a stretch of time.
+    pub(super) servers: Vec<i64>,
+}
+
+/// All servers of a store.
+pub(super) fn servers(store: &StoreHandle) -> Result<Vec<i64>, Failure> {
+    let servers = store.stats()?.servers;
+    Ok(servers.iter().map(|server| server.server).collect())
+}
+
+/// Called for each event; a break ends the walk.
+type Visit<'a> = dyn FnMut(&Arc<Event>) -> Result<ControlFlow<()>, Failure> + 'a;
+
+impl Walk {
+    /// Calls for each event.
+    ///
+    /// Without a stretch of time every event that is kept anywhere is read, by its server; with one, the time series, which
+    /// is found at once. No more than a page is held of each server.
+    pub(super) fn each(&self, store: &dyn Backend, visit: &mut Visit<'_>) -> Result<(), Failure> {
+        if self.from.is_some() || self.to.is_some() {
+            self.of_series(store, visit)
+        } else {
+            self.of_servers(store, visit)
+        }
+    }
+
+    fn of_series(&self, store: &dyn Backend, visit: &mut Visit<'_>) -> Result<(), Failure> {
+        let mut params = QueryTimeseriesParams::default().order(Order::Ascending);
+        params.event_types.clone_from(&self.types);
+        params.t_from = self.from;
+        params.t_to = self.to;
+        params.max_results = Some(PAGE);
+        loop {
+            let page = store.query(&params.clone().into())?;
+            for event in &page.events {
+                if visit(event)?.is_break() {
+                    return Ok(());
+                }
+            }
+            let Some(last) = page.events.last().filter(|_| page.more_follows) else {
+                return Ok(());
+            };
+            // What came before is not looked through again.
+            params.t_from = Some(last.timestamp);
+            params.last_event_id = Some(last.id);
+        }
+    }
+
+    fn of_servers(&self, store: &dyn Backend, visit: &mut Visit<'_>) -> Result<(), Failure> {
+        let mut cursors = Vec::new();
+        for server in &self.servers {
+            let mut cursor = Cursor::new(*server);
+            cursor.fill(store)?;
+            cursors.push(cursor);
+        }
+        loop {
+            let earliest = cursors
+                .iter_mut()
+                .filter(|cursor| !cursor.page.is_empty())
+                .min_by_key(|cursor| cursor.page.front().map(|event| event.timestamp));
+            let Some(cursor) = earliest else {
+                return Ok(());
+            };
+            let Some(event) = cursor.page.pop_front() else {
+                return Ok(());
+            };
+            cursor.fill(store)?;
+            if self.wanted.matches(&event.event_type) && visit(&event)?.is_break() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// How far one server was read.
+struct Cursor {
+    last: EventId,
+    page: VecDeque<Arc<Event>>,
+    more_follows: bool,
+}
+
+impl Cursor {
+    fn new(server: i64) -> Self {
+        Self {
+            // Before all: a server's sessions need not begin at 1.
+            last: EventId::new(server, i64::MIN, i64::MIN),
+            page: VecDeque::new(),
+            more_follows: true,
+        }
+    }
+
+    /// Reads the next page when the last one is used up.
+    fn fill(&mut self, store: &dyn Backend) -> Result<(), StoreError> {
+        if !self.page.is_empty() || !self.more_follows {
+            return Ok(());
+        }
+        let params = QueryServerParams::new(self.last.server)
+            .max_results(PAGE)
+            .after(self.last);
+        let page = store.query(&params.into())?;
+        if let Some(event) = page.events.last() {
+            self.last = event.id;
+        }
+        self.more_follows = page.more_follows && !page.events.is_empty();
+        self.page = page.events.into();
+        Ok(())
+    }
+}
+
+/// Events that are held of a server at a time.
+const PAGE: i64 = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Callbacks, MemoryBackend};
+
+    fn store() -> MemoryBackend {
+        let store = MemoryBackend::new(Callbacks::default());
+        for number in 1..=2500 {
+            // Two servers in turns, one of them with two events at a time.
+            let events = [1_i64, 2].map(|server| {
+                let id = EventId::new(server, number, 1);
+                let name = if number % 2 == 0 { "even" } else { "odd" };
+                let at = Timestamp::new(number * 10 / server, 0);
+                Arc::new(Event::new(id, EventType::new([name]), at))
+            });
+            store.register(events.into()).unwrap();
+        }
+        store
+    }
+
+    fn walk(walk: &Walk) -> Vec<(i64, EventId)> {
+        let mut seen = Vec::new();
+        walk.each(&store(), &mut |event| {
+            seen.push((event.timestamp.s(), event.id));
+            Ok(ControlFlow::Continue(()))
+        })
+        .unwrap();
+        seen
+    }
+
+    fn all() -> Walk {
+        Walk {
+            types: None,
+            wanted: Subscription::all(),
+            from: None,
+            to: None,
+            servers: vec![1, 2],
+        }
+    }
+
+    #[test]
+    fn every_event_comes_once_and_in_the_order_of_time() {
+        let seen = walk(&all());
+        assert_eq!(seen.len(), 5000);
+        assert!(seen.is_sorted_by_key(|(time, _)| *time));
+        let mut ids: Vec<_> = seen.iter().map(|(_, id)| *id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 5000);
+    }
+
+    #[test]
+    fn types_and_times_choose() {
+        let types = vec![EventType::new(["odd"])];
+        let odd = Walk {
+            wanted: Subscription::new(types.clone()).unwrap(),
+            types: Some(types),
+            ..all()
+        };
+        assert_eq!(walk(&odd).len(), 2500);
+        let stretch = Walk {
+            from: Some(Timestamp::new(20, 0)),
+            to: Some(Timestamp::new(40, 0)),
+            ..all()
+        };
+        let times: Vec<_> = walk(&stretch).iter().map(|(time, _)| *time).collect();
+        assert_eq!(times, [20, 20, 25, 30, 30, 35, 40, 40]);
+        let long = Walk {
+            from: Some(Timestamp::new(1, 0)),
+            ..all()
+        };
+        assert_eq!(walk(&long).len(), 5000);
+    }
+}
