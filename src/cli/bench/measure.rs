@@ -15,6 +15,8 @@ pub(super) struct Plan {
     pub(super) python: Option<PathBuf>,
     /// Where files are written; `None` is the system's folder for temporary ones.
     pub(super) dir: Option<PathBuf>,
+    /// How much is in a store; `None` is as much as the targets say.
+    pub(super) events: Option<u64>,
 }
 
 impl Plan {
@@ -201,6 +203,7 @@ mod tests {
             quick: true,
             python: None,
             dir: None,
+            events: None,
         };
         let order = std::cell::RefCell::new(String::new());
         let note = |side| {

@@ -3,6 +3,7 @@
 //! | file | is |
 //! |---|---|
 //! | `cdtp/` | run data between two processes, and to disk |
+//! | `store/` | the history on disk, beside redb alone |
 //! | `report` | rows, targets, verdicts; the table and the JSON lines |
 //! | `measure` | runs that alternate, percentiles, pinning |
 //! | `command` | round trips and commands a second |
@@ -23,6 +24,7 @@ mod raw;
 mod reference;
 mod report;
 mod sleeper;
+mod store;
 
 use std::io::{IsTerminal, stderr};
 use std::path::PathBuf;
@@ -55,6 +57,12 @@ enum What {
     /// Measure run data between two processes and to disk, side by side with raw libzmq and a plain write
     #[command(after_help = cdtp::EXAMPLES)]
     Cdtp(cdtp::BenchCdtp),
+    /// Measure the history on disk, side by side with the engine below it
+    #[command(after_help = store::EXAMPLES)]
+    Store(store::BenchStore),
+    /// The other process of `bench store`
+    #[command(hide = true)]
+    StorePeer(store::BenchStorePeer),
     /// The other process of `bench cdtp`
     #[command(hide = true)]
     CdtpPeer(cdtp::BenchCdtpPeer),
@@ -78,6 +86,7 @@ impl Amount {
             quick: self.quick,
             python,
             dir: None,
+            events: None,
         }
     }
 }
@@ -129,6 +138,8 @@ impl Bench {
             }
             What::Cdtp(bench) => bench.run(out),
             What::CdtpPeer(peer) => peer.run(),
+            What::Store(bench) => bench.run(out),
+            What::StorePeer(peer) => peer.run(out),
         }
     }
 }

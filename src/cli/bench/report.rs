@@ -11,7 +11,7 @@ pub(super) struct Row {
     pub(super) case: &'static str,
     pub(super) unit: &'static str,
     pub(super) ours: f64,
-    /// Raw libzmq, or a plain write, in the same run.
+    /// Raw libzmq, a plain write, or redb alone, in the same run.
     pub(super) limit: Option<f64>,
     /// The Python package.
     pub(super) peer: Option<f64>,
@@ -81,7 +81,7 @@ pub(super) fn begin(out: Output) -> Result<(), Failure> {
         "case",
         "unit",
         "ours",
-        "raw libzmq",
+        "raw",
         "ratio",
         "target",
         "",
