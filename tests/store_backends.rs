@@ -1,7 +1,8 @@
 //! One suite of what every backend promises, run over each of them.
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread;
 
 use acqbus::event::{
@@ -62,6 +63,11 @@ type Case = (&'static str, fn(Make<'_>));
 const WITHOUT_A_STORE: &[Case] = &[
     ("callbacks come in order", callbacks_come_in_order),
     ("panic of a callback", panic_of_a_callback_goes_no_further),
+    (
+        "callback that registers",
+        callback_neither_registers_nor_hangs,
+    ),
+    ("callback that closes", callback_may_close),
     ("wrong queries are errors", wrong_queries_are_errors),
     ("closed for good", closed_backend_says_so),
     ("reservations", reservation_holds_until_replaced),
@@ -133,6 +139,58 @@ fn panic_of_a_callback_goes_no_further(make: Make<'_>) {
         store.register(events).unwrap();
         store.flush().unwrap();
     }
+}
+
+fn callback_neither_registers_nor_hangs(make: Make<'_>) {
+    let place = Arc::new(OnceLock::<Weak<dyn Backend>>::new());
+    let calls = Arc::new(AtomicUsize::new(0));
+    let registers = || {
+        let (place, calls) = (Arc::clone(&place), Arc::clone(&calls));
+        move |_: &Events| {
+            let store = place.get().unwrap().upgrade().unwrap();
+            let more = events([event(1, 100, 1, "a", 100)]);
+            for refused in [
+                store.register(more).unwrap_err(),
+                store.flush().unwrap_err(),
+            ] {
+                assert!(matches!(refused, StoreError::InCallback), "{refused}");
+            }
+            store.query(&timeseries()).unwrap();
+            calls.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let store = make(
+        Callbacks::default()
+            .registered(registers())
+            .flushed(registers()),
+    );
+    place.set(Arc::downgrade(&store)).unwrap();
+    for session in 1..=3 {
+        store
+            .register(events([event(1, session, 1, "a", session)]))
+            .unwrap();
+    }
+    store.flush().unwrap();
+    assert_eq!(calls.load(Ordering::Relaxed), 6);
+}
+
+fn callback_may_close(make: Make<'_>) {
+    let place = Arc::new(OnceLock::<Weak<dyn Backend>>::new());
+    let of_callback = Arc::clone(&place);
+    let store = make(Callbacks::default().flushed(move |_| {
+        // The last owner, perhaps.
+        if let Some(store) = of_callback.get().and_then(Weak::upgrade) {
+            store.close().unwrap();
+        }
+    }));
+    place.set(Arc::downgrade(&store)).unwrap();
+    store.register(events([event(1, 1, 1, "a", 1)])).unwrap();
+    let flushed = store.flush();
+    assert!(
+        flushed.as_ref().err().is_none_or(StoreError::is_closed),
+        "{flushed:?}"
+    );
+    store.close().unwrap();
 }
 
 fn wrong_queries_are_errors(make: Make<'_>) {

@@ -1,8 +1,8 @@
 //! The durable backend under several threads, and at the bound of its memory.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -82,18 +82,79 @@ fn register_refuses_at_the_bound_and_goes_on_when_the_disk_has_room_again() {
 
 #[test]
 fn a_bound_below_what_is_registered_waits_for_the_disk_and_refuses_nothing() {
-    let config = StoreConfig::default()
-        .flush_period(Duration::from_secs(1000))
-        .max_unflushed_bytes(100_000);
-    let store = open(&MemoryStorage::default(), config);
-    for session in 1..=200 {
-        store.register(events(session, 5, 1000)).unwrap();
+    for durability in [Durability::Periodic, Durability::Committed] {
+        let config = StoreConfig::default()
+            .durability(durability)
+            .flush_period(Duration::from_secs(1000))
+            .max_unflushed_bytes(100_000);
+        let store = open(&MemoryStorage::default(), config);
+        for session in 1..=200 {
+            store.register(events(session, 5, 1000)).unwrap();
+        }
+        assert!(store.stats().unwrap().unflushed_bytes <= 100_000);
+        let refused = store.register(events(201, 5, 100_000)).unwrap_err();
+        assert!(refused.is_full(), "what never fits is refused at once");
+        store.flush().unwrap();
+        assert_eq!(store.stats().unwrap().events, 1000);
     }
-    assert!(store.stats().unwrap().unflushed_bytes <= 100_000);
-    let refused = store.register(events(201, 5, 100_000)).unwrap_err();
-    assert!(refused.is_full(), "what never fits is refused at once");
-    store.flush().unwrap();
-    assert_eq!(store.stats().unwrap().events, 1000);
+}
+
+#[test]
+fn an_event_that_was_taken_is_on_disk_after_close_whenever_it_came() {
+    let storage = MemoryStorage::default();
+    let place = Arc::new(OnceLock::<Weak<RedbBackend>>::new());
+    let late = Arc::new(OnceLock::new());
+    let callbacks = {
+        let (place, late) = (Arc::clone(&place), Arc::clone(&late));
+        // Called after the last flush, before the store is closed.
+        Callbacks::default().flushed(move |_| {
+            let store = place.get().unwrap().upgrade().unwrap();
+            let registered = thread::spawn(move || store.register(events(2, 5, 10)).map(drop));
+            let _ = late.set(registered.join().unwrap());
+        })
+    };
+    let config = StoreConfig::default().flush_period(Duration::from_secs(1000));
+    let store = RedbBackend::open_in(Arc::new(storage.clone()), config.clone(), callbacks);
+    let store = Arc::new(store.unwrap());
+    place.set(Arc::downgrade(&store)).unwrap();
+    store.register(events(1, 5, 10)).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let taken = match late.get().unwrap() {
+        Ok(()) => 10,
+        Err(error) => {
+            assert!(error.is_closed(), "{error}");
+            5
+        }
+    };
+    assert_eq!(open(&storage, config).stats().unwrap().events, taken);
+}
+
+#[test]
+fn the_last_owner_may_be_a_callback_on_the_thread_of_the_store() {
+    let storage = MemoryStorage::default();
+    let (send, receive) = mpsc::sync_channel::<Arc<RedbBackend>>(1);
+    let receive = Mutex::new(receive);
+    let (done, dropped) = mpsc::channel();
+    let callbacks = Callbacks::default().flushed(move |_| {
+        drop(receive.lock().unwrap().recv());
+        done.send(()).unwrap();
+    });
+    let config = StoreConfig::default().flush_period(Duration::from_millis(1));
+    let store = RedbBackend::open_in(Arc::new(storage.clone()), config.clone(), callbacks);
+    let store = store.unwrap();
+    store.register(events(1, 5, 10)).unwrap();
+    send.send(Arc::new(store)).unwrap();
+    dropped.recv_timeout(PATIENCE).unwrap();
+    let start = Instant::now();
+    let again = loop {
+        let storage = Arc::new(storage.clone());
+        match RedbBackend::open_in(storage, config.clone(), Callbacks::default()) {
+            Ok(store) => break store,
+            Err(error) => assert!(error.is_in_use() && start.elapsed() < PATIENCE, "{error}"),
+        }
+    };
+    assert_eq!(again.stats().unwrap().events, 5);
 }
 
 /// All events of the sessions from 1 on, each once and in order, `at_least` so many sessions.

@@ -147,8 +147,8 @@ pub trait Backend: Send + Sync + fmt::Debug {
 ///
 /// Each is called once for each [`Backend::register`] that succeeded, with all its events (also those that were not kept,
 /// also none), in the order of the register calls and one call at a time: `registered` on the thread that registers, before it
-/// returns, `flushed` once the events are durable, on any thread. A callback may query the backend; it may not register, flush
-/// or close, which would wait for itself. A panic of it is logged and goes no further.
+/// returns, `flushed` once the events are durable, on any thread. A callback may query the backend; to register or flush would
+/// wait for itself and gives [`StoreError::InCallback`]. A panic of it is logged and goes no further.
 ///
 /// # Examples
 /// ```

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, ReentrantMutex, ReentrantMutexGuard};
 
 use crate::event::{Event, EventId, Events, QueryParams, Timestamp};
 use crate::store::filter;
@@ -30,7 +30,7 @@ use crate::store::{Backend, Callbacks, StoreError};
 pub struct DummyBackend {
     callbacks: Callbacks,
     /// Held over the callbacks of a register, so that these come one by one.
-    registering: Mutex<()>,
+    registering: ReentrantMutex<()>,
     /// The reserved sessions of each server; `None` when closed.
     reserved: Mutex<Option<HashMap<i64, i64>>>,
 }
@@ -41,9 +41,17 @@ impl DummyBackend {
     pub fn new(callbacks: Callbacks) -> Self {
         Self {
             callbacks,
-            registering: Mutex::new(()),
+            registering: ReentrantMutex::new(()),
             reserved: Mutex::new(Some(HashMap::new())),
         }
+    }
+
+    /// Waits for the register calls before; an error on the thread that is in the middle of one.
+    fn begin(&self) -> Result<ReentrantMutexGuard<'_, ()>, StoreError> {
+        if self.registering.is_owned_by_current_thread() {
+            return Err(StoreError::InCallback);
+        }
+        Ok(self.registering.lock())
     }
 
     fn while_open<T>(
@@ -68,7 +76,7 @@ impl Backend for DummyBackend {
     }
 
     fn register(&self, events: Events) -> Result<Events, StoreError> {
-        let _registering = self.registering.lock();
+        let _registering = self.begin()?;
         self.while_open(|_| ())?;
         self.callbacks.tell_registered(&events);
         self.callbacks.tell_flushed(&events);
@@ -86,6 +94,7 @@ impl Backend for DummyBackend {
     }
 
     fn flush(&self) -> Result<(), StoreError> {
+        let _registering = self.begin()?;
         self.while_open(|_| ())
     }
 

@@ -140,6 +140,9 @@ pub enum StoreError {
         /// Why what is held could not be written, if that was tried.
         source: Option<Box<Self>>,
     },
+    /// A callback of a store registers with it or flushes it, which would wait for the callback itself.
+    #[error("a callback cannot register with the store that calls it, or flush it")]
+    InCallback,
     /// An event cannot be written.
     #[error("event {id} cannot be stored: {reason}")]
     Encode {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{ReentrantMutex, ReentrantMutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::event::{
     Event, EventId, EventType, Events, Order, QueryLatestParams, QueryParams, QueryServerParams,
@@ -43,7 +43,7 @@ use crate::store::{Backend, Callbacks, StoreError};
 pub struct MemoryBackend {
     callbacks: Callbacks,
     /// Held over a register and its callbacks, so that these come in its order; never by a query.
-    registering: Mutex<()>,
+    registering: ReentrantMutex<()>,
     state: RwLock<State>,
 }
 
@@ -63,9 +63,17 @@ impl MemoryBackend {
     pub fn new(callbacks: Callbacks) -> Self {
         Self {
             callbacks,
-            registering: Mutex::new(()),
+            registering: ReentrantMutex::new(()),
             state: RwLock::default(),
         }
+    }
+
+    /// Waits for the register calls before; an error on the thread that is in the middle of one.
+    fn begin(&self) -> Result<ReentrantMutexGuard<'_, ()>, StoreError> {
+        if self.registering.is_owned_by_current_thread() {
+            return Err(StoreError::InCallback);
+        }
+        Ok(self.registering.lock())
     }
 
     fn read(&self) -> Result<RwLockReadGuard<'_, State>, StoreError> {
@@ -95,7 +103,7 @@ impl Backend for MemoryBackend {
     }
 
     fn register(&self, events: Events) -> Result<Events, StoreError> {
-        let _registering = self.registering.lock();
+        let _registering = self.begin()?;
         {
             let mut state = self.write()?;
             for event in events.iter() {
@@ -126,10 +134,12 @@ impl Backend for MemoryBackend {
     }
 
     fn flush(&self) -> Result<(), StoreError> {
+        let _registering = self.begin()?;
         self.read().map(drop)
     }
 
     fn close(&self) -> Result<(), StoreError> {
+        // A callback may close: what it belongs to is kept.
         let _registering = self.registering.lock();
         *self.state.write() = State {
             closed: true,

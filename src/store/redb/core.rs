@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::thread::{JoinHandle, ThreadId};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
@@ -18,6 +18,7 @@ use super::memtable;
 use super::meta::{self, Fact};
 use super::partitions::Partition;
 use super::reader::Reader;
+use super::record;
 use super::shared_error;
 use super::state::{Commit, State};
 use super::types::TypeNames;
@@ -39,7 +40,6 @@ pub(super) struct Core {
     /// Sessions that were reserved, by server; held while a reservation is written.
     pub(super) sessions: Mutex<HashMap<i64, i64>>,
     pub(super) clock: Clock,
-    pub(super) thread: Mutex<Option<ThreadId>>,
 }
 
 /// Tells what time it is.
@@ -56,34 +56,10 @@ impl Core {
 
     /// Takes a call in where the memory part is written by period.
     pub(super) fn register_periodic(&self, events: &Events) -> Result<(), StoreError> {
-        let bytes = events.iter().map(|event| memtable::weight(event)).sum();
-        let mut state = self.state.lock();
-        loop {
-            if state.closed {
-                return Err(StoreError::Closed);
-            }
-            if self.fits(&state, bytes) {
-                break;
-            }
-            if bytes > self.config.max_unflushed_bytes
-                || state.work.failure.is_some()
-                || self.is_own_thread()
-            {
-                return Err(self.full(&state, bytes));
-            }
-            state.work.flush_at = Some(Instant::now());
-            self.wake.notify_one();
-            self.changed.wait(&mut state);
-        }
+        let mut state = self.room_for(weight(events)?)?;
         state.register(events);
         let call = state.calls.push(Arc::clone(events));
-        let period = if state.unflushed_bytes() > self.config.max_unflushed_bytes / CROWDED {
-            state.work.flush_at = None;
-            Duration::ZERO
-        } else {
-            self.config.flush_period
-        };
-        if state.work.flush_within(period) {
+        if self.flush_in_time(&mut state) {
             self.wake.notify_one();
         }
         drop(state);
@@ -93,15 +69,9 @@ impl Core {
 
     /// Takes a call in and waits for its commit.
     pub(super) fn register_committed(&self, events: &Events) -> Result<(), StoreError> {
-        let bytes = events.iter().map(|event| memtable::weight(event)).sum();
+        let bytes = weight(events)?;
         let (done, outcome) = bounded(1);
-        let mut state = self.state.lock();
-        if state.closed || state.work.stop {
-            return Err(StoreError::Closed);
-        }
-        if !self.fits(&state, bytes) {
-            return Err(self.full(&state, bytes));
-        }
+        let mut state = self.room_for(bytes)?;
         state.work.commits.push_back(Commit {
             events: Arc::clone(events),
             bytes,
@@ -114,13 +84,36 @@ impl Core {
         Ok(())
     }
 
+    /// The state once there is room for so many bytes of events; has a flush make it, and waits.
+    fn room_for(&self, bytes: usize) -> Result<MutexGuard<'_, State>, StoreError> {
+        let mut state = self.state_to_wait_with()?;
+        while !self.fits(&state, bytes) {
+            if bytes > self.config.max_unflushed_bytes || state.work.failure.is_some() {
+                return Err(self.full(&state, bytes));
+            }
+            state.work.flush_at = Some(Instant::now());
+            self.wake.notify_one();
+            self.changed.wait(&mut state);
+            if state.closed || state.work.stop {
+                return Err(StoreError::Closed);
+            }
+        }
+        Ok(state)
+    }
+
+    /// Sets when the next flush is due, if it is not set; at once where what waits for it is much. Says whether it did.
+    pub(super) fn flush_in_time(&self, state: &mut State) -> bool {
+        if state.unflushed_bytes() > self.config.max_unflushed_bytes / CROWDED {
+            state.work.flush_at = None;
+            return state.work.flush_within(Duration::ZERO);
+        }
+        state.work.flush_within(self.config.flush_period)
+    }
+
     /// Has everything written that was registered before, and waits for it.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         let (done, outcome) = bounded(1);
-        let mut state = self.state.lock();
-        if state.closed {
-            return Err(StoreError::Closed);
-        }
+        let mut state = self.state_to_wait_with()?;
         let made = state.calls.made();
         state.work.flushes.push(done);
         self.wake.notify_one();
@@ -137,10 +130,7 @@ impl Core {
     /// Removes what the limits no longer allow, by this time.
     pub(super) fn cleanup(&self, now: Timestamp) -> Result<(), StoreError> {
         let (done, outcome) = bounded(1);
-        let mut state = self.state.lock();
-        if state.closed {
-            return Err(StoreError::Closed);
-        }
+        let mut state = self.state_to_wait_with()?;
         state.work.cleanups.push((now, done));
         self.wake.notify_one();
         drop(state);
@@ -152,6 +142,19 @@ impl Core {
         let state = self.state.lock();
         if state.closed {
             return Err(StoreError::Closed);
+        }
+        Ok(state)
+    }
+
+    /// The state of a backend that takes more work, for a thread that may wait for it.
+    fn state_to_wait_with(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let state = self.state.lock();
+        // What came after the last flush began would be in none.
+        if state.closed || state.work.stop {
+            return Err(StoreError::Closed);
+        }
+        if !state.calling_back.is_empty() && state.calling_back.contains(&thread::current().id()) {
+            return Err(StoreError::InCallback);
         }
         Ok(state)
     }
@@ -200,7 +203,7 @@ impl Core {
         Ok(reserved.map_or(stored, |reserved| reserved.max(stored)))
     }
 
-    /// Flushes, ends the thread, gives the file back.
+    /// Flushes, ends the thread, which gives the file back; only begins to where this is that thread.
     pub(super) fn close(&self, thread: JoinHandle<()>) -> Result<(), StoreError> {
         let (done, outcome) = bounded(1);
         {
@@ -209,18 +212,14 @@ impl Core {
             state.work.flushes.push(done);
         }
         self.wake.notify_one();
+        if thread.thread().id() == thread::current().id() {
+            return Ok(());
+        }
         let outcome = outcome.recv().unwrap_or(Err(StoreError::Closed));
         if thread.join().is_err() {
             log::error!("the thread of the store panicked");
         }
-        self.state.lock().snapshot = None;
-        self.database.close();
         outcome
-    }
-
-    /// Whether this is the thread of the store, which must not wait for itself.
-    fn is_own_thread(&self) -> bool {
-        *self.thread.lock() == Some(std::thread::current().id())
     }
 
     /// Calls back that a call is registered, in its turn, and what is to be told then.
@@ -230,9 +229,7 @@ impl Core {
             self.changed.wait(&mut state);
         }
         if self.callbacks.registered.is_some() {
-            drop(state);
-            self.callbacks.tell_registered(events);
-            state = self.state.lock();
+            self.call_back(&mut state, || self.callbacks.tell_registered(events));
         }
         state.calls.set_registered(call);
         let more = state.calls.made() > call + 1 || state.calls.durable() > call;
@@ -251,13 +248,19 @@ impl Core {
         }
         while let Some(events) = state.calls.next_to_tell() {
             if self.callbacks.flushed.is_some() {
-                drop(state);
-                self.callbacks.tell_flushed(&events);
-                state = self.state.lock();
+                self.call_back(&mut state, || self.callbacks.tell_flushed(&events));
             }
         }
         drop(state);
         self.changed.notify_all();
+    }
+
+    /// Calls back without the lock; this thread may not wait for the store meanwhile.
+    fn call_back(&self, state: &mut MutexGuard<'_, State>, call: impl FnOnce()) {
+        let thread = thread::current().id();
+        state.calling_back.push(thread);
+        MutexGuard::unlocked(state, call);
+        state.calling_back.retain(|other| *other != thread);
     }
 
     fn fits(&self, state: &State, bytes: usize) -> bool {
@@ -284,6 +287,18 @@ impl std::fmt::Debug for Core {
             .field("partitions", &self.partitions)
             .finish_non_exhaustive()
     }
+}
+
+/// The memory that events take.
+///
+/// One that no record can hold is an error here, where it concerns its caller only.
+fn weight(events: &Events) -> Result<usize, StoreError> {
+    let mut bytes = 0;
+    for event in events.iter() {
+        record::check_size(event)?;
+        bytes += memtable::weight(event);
+    }
+    Ok(bytes)
 }
 
 /// Above this part of what may wait for a flush, the flush comes at once.

@@ -128,7 +128,6 @@ impl RedbBackend {
                 name: THREAD,
                 source,
             })?;
-        *core.thread.lock() = Some(thread.thread().id());
         Ok(Self {
             core,
             thread: Mutex::new(Some(thread)),

@@ -110,7 +110,6 @@ pub(super) fn open(
         partitions,
         sessions: Mutex::new(known.sessions),
         clock,
-        thread: Mutex::new(None),
     };
     Ok((core, writer))
 }

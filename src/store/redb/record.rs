@@ -104,16 +104,12 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Appends the record of an event to `out`.
+/// The most bytes that the body of an event's record may take, if it may be that many.
 ///
 /// # Errors
-/// [`StoreError::Encode`] above 1 GiB; `out` is as before then.
-pub(super) fn encode(event: &Event, type_number: u32, out: &mut Vec<u8>) -> Result<(), StoreError> {
-    let (flag, parts): (u8, [&[u8]; 2]) = match &event.payload {
-        None => (NO_PAYLOAD, [&[], &[]]),
-        Some(Payload::Json(json)) => (JSON, [&[], json.as_str().as_bytes()]),
-        Some(Payload::Binary(binary)) => (BINARY, [binary.kind().as_bytes(), binary.data()]),
-    };
+/// [`StoreError::Encode`] above 1 GiB.
+pub(super) fn check_size(event: &Event) -> Result<usize, StoreError> {
+    let (_, parts) = parts(event);
     let len = FIXED_BYTES + TIMESTAMP_BYTES + 4 + parts[0].len() + parts[1].len();
     if len > MAX_BYTES {
         return Err(StoreError::Encode {
@@ -121,6 +117,16 @@ pub(super) fn encode(event: &Event, type_number: u32, out: &mut Vec<u8>) -> Resu
             reason: format!("it has {len} bytes, over the limit of {MAX_BYTES}"),
         });
     }
+    Ok(len)
+}
+
+/// Appends the record of an event to `out`.
+///
+/// # Errors
+/// [`StoreError::Encode`] above 1 GiB; `out` is as before then.
+pub(super) fn encode(event: &Event, type_number: u32, out: &mut Vec<u8>) -> Result<(), StoreError> {
+    let len = check_size(event)?;
+    let (flag, parts) = parts(event);
     let start = out.len();
     out.reserve(HEAD_BYTES + len);
     out.extend([0; HEAD_BYTES]);
@@ -163,6 +169,15 @@ pub fn fuzz_record(body: &[u8]) {
     encode(&event, record.type_number, &mut out).expect("it is small");
     assert_eq!(&out[HEAD_BYTES..], body);
     assert_eq!(Record::decode(&out), Ok((record, &[][..])));
+}
+
+/// The kind of the payload, and its bytes: the label of binary data first.
+fn parts(event: &Event) -> (u8, [&[u8]; 2]) {
+    match &event.payload {
+        None => (NO_PAYLOAD, [&[], &[]]),
+        Some(Payload::Json(json)) => (JSON, [&[], json.as_str().as_bytes()]),
+        Some(Payload::Binary(binary)) => (BINARY, [binary.kind().as_bytes(), binary.data()]),
+    }
 }
 
 struct Reader<'a> {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -32,6 +33,8 @@ pub(super) struct State {
     pub(super) snapshot: Option<Snapshot>,
     pub(super) calls: Calls,
     pub(super) work: Work,
+    /// The threads that call back.
+    pub(super) calling_back: Vec<ThreadId>,
     pub(super) closed: bool,
     orders: Arc<[OrderBy]>,
 }
@@ -92,6 +95,7 @@ impl State {
             snapshot: None,
             calls: Calls::default(),
             work: Work::default(),
+            calling_back: Vec::new(),
             closed: false,
             orders,
         }

@@ -41,7 +41,7 @@ enum Job {
 /// Who waits for the outcome.
 type Waiting = Vec<Sender<Result<(), StoreError>>>;
 
-/// Nobody waits for ever for a thread that is gone.
+/// Nobody waits for ever for a thread that is gone, and the file is free then.
 struct CloseAtEnd<'a>(&'a Core);
 
 impl Drop for CloseAtEnd<'_> {
@@ -51,7 +51,9 @@ impl Drop for CloseAtEnd<'_> {
         state.work.commits.clear();
         state.work.flushes.clear();
         state.work.cleanups.clear();
+        state.snapshot = None;
         drop(state);
+        self.0.database.close();
         self.0.changed.notify_all();
     }
 }
@@ -129,7 +131,7 @@ fn commit(core: &Core, writer: &mut Writer, commits: Vec<Commit>) {
             }
             state.apply(rows);
             if any {
-                state.work.flush_within(core.config.flush_period);
+                core.flush_in_time(&mut state);
             }
             for commit in commits {
                 let call = state.calls.push(commit.events);
