@@ -183,7 +183,7 @@ fn with_default(command: Command, key: &str, text: &[String]) -> Command {
         if arg.get_long() != Some(key) {
             return arg;
         }
-        arg.default_values(text.to_vec())
+        arg.default_values(text.to_vec()).required(false)
     })
 }
 
@@ -294,6 +294,16 @@ mod tests {
         let settings = "[simulate]\nhost = 'rig'";
         assert_eq!(host(settings, &["acqbus", "simulate"]), "rig");
         assert_eq!(host(settings, &["acqbus", "send"]), "127.0.0.1");
+    }
+
+    #[test]
+    fn flag_that_must_be_given_may_be_in_the_file() {
+        let dir = Arg::new("store").long("store").required(true);
+        let program = Command::new("acqbus").subcommand(Command::new("tail").arg(dir));
+        let program = with_defaults(program, &"store = 'history'".parse().unwrap()).unwrap();
+        let matches = program.get_matches_from(["acqbus", "tail"]);
+        let tail = matches.subcommand().unwrap().1;
+        assert_eq!(tail.get_one::<String>("store").unwrap(), "history");
     }
 
     #[test]

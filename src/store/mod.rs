@@ -36,9 +36,7 @@ pub use dummy::DummyBackend;
 pub use engine::{Engine, EngineHandle, EngineOptions, EngineStats, Module, Source, SourceKind};
 pub use error::StoreError;
 pub use memory::MemoryBackend;
-pub use shared::{
-    EventLine, FaultKind, FollowOptions, Followed, Follower, OpenOptions, StoreHandle, open,
-};
+pub use shared::{FaultKind, FollowOptions, Followed, Follower, OpenOptions, StoreHandle, open};
 
 /// The Rust code of the page about the store, compiled and run by `cargo test --doc`.
 #[cfg(doctest)]

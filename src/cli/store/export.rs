@@ -16,7 +16,6 @@ use crate::cli::store::csv;
 use crate::cli::store::progress::Progress;
 use crate::cli::store::show;
 use crate::cli::store::walk::{self, Walk};
-use crate::store::EventLine;
 
 /// Arguments of `acqbus store export`.
 #[derive(Debug, Args)]
@@ -82,8 +81,7 @@ impl Export {
             line.clear();
             match self.format {
                 Format::Jsonl => {
-                    serde_json::to_writer(&mut line, &EventLine(event.clone()))
-                        .map_err(io::Error::from)?;
+                    serde_json::to_writer(&mut line, &**event).map_err(io::Error::from)?;
                     line.push(b'\n');
                 }
                 Format::Csv => {

@@ -18,7 +18,7 @@ use crate::cli::store::claim::Claim;
 use crate::cli::store::progress::Progress;
 use crate::cli::store::show;
 use crate::event::{Event, EventId, QueryServerParams};
-use crate::store::{Backend, EventLine, StoreHandle};
+use crate::store::{Backend, StoreHandle};
 
 /// Arguments of `acqbus store import`.
 #[derive(Debug, Args)]
@@ -103,12 +103,12 @@ impl Import {
         if line.trim_ascii().is_empty() {
             return Ok(None);
         }
-        match serde_json::from_slice::<EventLine>(line) {
-            Ok(EventLine(mut event)) => {
+        match serde_json::from_slice::<Event>(line) {
+            Ok(mut event) => {
                 if let Some(server) = self.server_id {
-                    Arc::make_mut(&mut event).id.server = server;
+                    event.id.server = server;
                 }
-                Ok(Some(event))
+                Ok(Some(Arc::new(event)))
             }
             Err(error) => match serde_json::from_slice::<Value>(line) {
                 Ok(value) if value.get("notice").is_some_and(Value::is_string) => Ok(None),

@@ -3,14 +3,13 @@
 use crate::cli::exit::Failure;
 use crate::cli::print::{Colour, Output, harmless, rfc_3339};
 use crate::event::{Event, Payload, Timestamp};
-use crate::store::EventLine;
 
 use std::sync::Arc;
 
 /// Prints an event.
 pub(super) fn event(out: Output, event: &Arc<Event>) -> Result<(), Failure> {
     if out.is_json() {
-        out.object(&EventLine(Arc::clone(event)))
+        out.object(&**event)
     } else {
         out.line(&line(event, out))
     }

@@ -3,10 +3,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::event::Events;
+use crate::event::Event;
 use crate::store::{Backend, StoreError};
 
-use super::event_line::EventLine;
 use super::hub::Hub;
 use super::message::{Answer, BYTES_A_LINE, EVENTS_A_LINE, FaultKind, Request};
 use super::queue;
@@ -52,8 +51,7 @@ impl Desk {
             Request::LastEventId(server) => Answer::EventId(store.last_event_id(server)?),
             Request::LastTimestamp(server) => Answer::Timestamp(store.last_timestamp(server)?),
             Request::Register(events) => {
-                let events: Events = events.into_iter().map(|event| event.0).collect();
-                store.register(events)?;
+                store.register(events.into())?;
                 DONE
             }
             Request::Query(params) => {
@@ -98,7 +96,7 @@ impl Desk {
 /// Events gathered to lines.
 struct Page<'a> {
     say: &'a mut dyn FnMut(&Answer) -> ControlFlow<()>,
-    events: Vec<EventLine>,
+    events: Vec<Arc<Event>>,
     bytes: usize,
     gone: bool,
 }
@@ -113,9 +111,9 @@ impl<'a> Page<'a> {
         }
     }
 
-    fn add(&mut self, event: &Arc<crate::event::Event>) -> ControlFlow<()> {
+    fn add(&mut self, event: &Arc<Event>) -> ControlFlow<()> {
         self.bytes += queue::size(event);
-        self.events.push(EventLine(Arc::clone(event)));
+        self.events.push(Arc::clone(event));
         if self.events.len() >= EVENTS_A_LINE || self.bytes >= BYTES_A_LINE {
             self.send()
         } else {

@@ -164,10 +164,7 @@ impl Live {
             Self::Here(seat) => seat.next(),
             Self::There(following) => loop {
                 match following.next()? {
-                    Answer::Events(events) => {
-                        let events = events.into_iter().map(|event| event.0).collect();
-                        return Some(Followed::Events(events));
-                    }
+                    Answer::Events(events) => return Some(Followed::Events(events)),
                     Answer::Lost(count) => return Some(Followed::Lost(count)),
                     // Of a later version.
                     _ => {}

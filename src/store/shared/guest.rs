@@ -12,7 +12,6 @@ use serde_json::Value;
 use crate::event::{Event, EventId, Events, QueryParams, Subscription, Timestamp};
 use crate::store::StoreError;
 
-use super::event_line::EventLine;
 use super::lines::{Lines, WriteError};
 use super::message::{Answer, FaultKind, Request, decode};
 use super::place;
@@ -65,8 +64,7 @@ impl Guest {
 
     /// Registers again what may have been registered already: the store leaves out ids that it has.
     pub(super) fn register(&self, events: &Events) -> Result<(), GuestError> {
-        let lines = events.iter().cloned().map(EventLine).collect();
-        self.done(&Request::Register(lines))
+        self.done(&Request::Register(events.to_vec()))
     }
 
     pub(super) fn flush(&self) -> Result<(), GuestError> {
@@ -115,7 +113,7 @@ impl Guest {
         let last = self.exchange(&request, &mut |answer| match answer {
             Answer::Events(events) => {
                 for event in events {
-                    if visit(&event.0).is_break() {
+                    if visit(&event).is_break() {
                         return Heard::Enough;
                     }
                 }

@@ -1,14 +1,13 @@
 //! What goes over `store.sock`: requests and answers, one JSON object a line. Bytes only.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::event::{EventId, QueryParams, Subscription, Timestamp};
+use crate::event::{Event, EventId, QueryParams, Subscription, Timestamp};
 use crate::store::StoreError;
-
-use super::event_line::EventLine;
 
 /// What a guest asks the owner of a store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,7 +15,7 @@ use super::event_line::EventLine;
 pub(super) enum Request {
     LastEventId(i64),
     LastTimestamp(i64),
-    Register(Vec<EventLine>),
+    Register(Vec<Arc<Event>>),
     Query(QueryParams),
     Flush {},
     ReserveSessions {
@@ -36,7 +35,7 @@ pub(super) enum Request {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Answer {
-    Events(Vec<EventLine>),
+    Events(Vec<Arc<Event>>),
     Done { more_follows: bool },
     EventId(EventId),
     Timestamp(Option<Timestamp>),
@@ -150,15 +149,12 @@ pub(super) const BYTES_A_LINE: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::event::{
-        Event, EventType, Json, Payload, QueryLatestParams, QueryServerParams,
-        QueryTimeseriesParams,
+        EventType, Json, Payload, QueryLatestParams, QueryServerParams, QueryTimeseriesParams,
     };
 
-    fn event() -> EventLine {
+    fn event() -> Arc<Event> {
         let id = EventId {
             server: 1,
             session: 2,
@@ -166,7 +162,7 @@ mod tests {
         };
         let payload = Payload::Json(Json::new("{\"x\": 1.50}").unwrap());
         let event = Event::new(id, EventType::new(["a", "b"]), Timestamp::new(4, 5));
-        EventLine(Arc::new(event.with_payload(payload)))
+        Arc::new(event.with_payload(payload))
     }
 
     fn requests() -> Vec<(Request, &'static str)> {

@@ -8,7 +8,6 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | `event_line` | an event as a line of JSON, exact |
 //! | `message` | requests and answers: bytes |
 //! | `queue` | what a follower has not read yet: state |
 //! | `hub` | all followers of a store |
@@ -22,7 +21,6 @@
 //! The lines are written down in `docs/store.md`; all of it is *ours*.
 
 mod desk;
-mod event_line;
 mod follower;
 mod guest;
 mod handle;
@@ -35,7 +33,6 @@ mod queue;
 mod server;
 mod settings;
 
-pub use event_line::EventLine;
 pub use follower::{FollowOptions, Follower};
 pub use handle::{OpenOptions, StoreHandle, open};
 pub use message::FaultKind;

@@ -17,7 +17,6 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::store::StoreError;
 
 use super::desk::Desk;
-use super::event_line::EventLine;
 use super::hub::Seat;
 use super::lines::Lines;
 use super::message::{Answer, FaultKind, LineError, Request, decode};
@@ -245,9 +244,7 @@ fn accompany(lines: &mut Lines, seat: &Arc<Seat>) {
         let mut out = Lines::new(second);
         while let Some(news) = told.next() {
             let answer = match news {
-                Followed::Events(events) => {
-                    Answer::Events(events.into_iter().map(EventLine).collect())
-                }
+                Followed::Events(events) => Answer::Events(events),
                 Followed::Lost(count) => Answer::Lost(count),
             };
             if send(&mut out, &answer).is_break() {
