@@ -13,6 +13,8 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ::redb::{Builder, ReadableDatabase, TableDefinition};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -246,8 +248,19 @@ impl Database {
             return Err(StoreError::Closed);
         }
         drop_engine(state);
-        *state = State::Open(Opened::new(&*self.storage, &self.options)?);
+        *state = State::Open(self.open_again()?);
         Ok(())
+    }
+
+    /// Opens what this process has just closed. A child of it that is between fork and exec still holds the lock for a moment.
+    fn open_again(&self) -> Result<Opened, StoreError> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match Opened::new(&*self.storage, &self.options) {
+                Err(error) if error.is_in_use() && Instant::now() < end => thread::sleep(BETWEEN),
+                opened => return opened,
+            }
+        }
     }
 }
 
@@ -342,3 +355,8 @@ fn drop_engine(state: &mut State) {
     health.set_broken();
     gate.shut();
 }
+
+/// How long a lock may stay that nobody but a child of this process can have.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+const BETWEEN: Duration = Duration::from_millis(5);
