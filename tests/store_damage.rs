@@ -65,6 +65,43 @@ fn a_cut_tail_is_reported_and_no_event_comes_back_changed() {
     );
 }
 
+#[test]
+fn a_damaged_latest_event_costs_no_other_and_a_new_one_takes_its_place() {
+    let config = StoreConfig::default().timeseries([]);
+    let storage = MemoryStorage::default();
+    let store = open(&storage, &config).unwrap();
+    let batch: Vec<_> = (1..=4).map(|instance| event(1, instance)).collect();
+    store.register(batch.into()).unwrap();
+    store.close().unwrap();
+    let mut bytes = storage.to_bytes();
+    let wanted = b"\"value\": 2.5";
+    let places: Vec<_> = (0..bytes.len() - wanted.len())
+        .filter(|at| bytes[*at..].starts_with(wanted))
+        .collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at] ^= 1;
+    }
+    let store = open(&MemoryStorage::with_bytes(bytes), &config).unwrap();
+    let mut damages = Vec::new();
+    store.check(&mut |damage| damages.push(damage)).unwrap();
+    assert!(!damages.is_empty());
+    let latest = |types: &[&str]| {
+        let types = types.iter().map(|one| EventType::from(*one));
+        let params = QueryLatestParams::default().event_types(types);
+        let result = store.query(&params.into());
+        result.map(|result| result.events.len())
+    };
+    assert_eq!(latest(&["rig/1", "rig/3"]).unwrap(), 2);
+    for types in [&["rig/2"], &["rig/?"], &["*"]] {
+        assert!(latest(types).unwrap_err().is_damage(), "{types:?}");
+    }
+    let new = event(3, 2);
+    store.register(vec![Arc::clone(&new)].into()).unwrap();
+    store.flush().unwrap();
+    assert_eq!(latest(&["*"]).unwrap(), 4);
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Outcome {
     /// When it was opened, or by the check.

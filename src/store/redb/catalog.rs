@@ -145,7 +145,13 @@ impl Catalog {
         };
         asked.look(types);
         let wanted = asked.wanted.clone();
-        if self.asked.len() >= MAX_ASKED {
+        if asked.numbers() > MAX_NUMBERS
+            || query_types.as_ref().map_or(0, Vec::len) > MAX_QUERY_TYPES
+        {
+            return Ok(wanted);
+        }
+        let held: usize = self.asked.values().map(Asked::numbers).sum();
+        if self.asked.len() >= MAX_ASKED || held > MAX_NUMBERS {
             self.asked.clear();
         }
         self.asked.insert(query_types.clone(), asked);
@@ -211,6 +217,12 @@ impl Clone for Numbers {
 }
 
 impl Asked {
+    /// How many types it holds.
+    fn numbers(&self) -> usize {
+        let numbers = self.wanted.numbers.as_ref();
+        numbers.map_or(0, |numbers| numbers.list.len())
+    }
+
     /// Takes in the types that came since the last look.
     fn look(&mut self, types: &[(EventType, Arc<Places>)]) {
         if let Some(numbers) = &mut self.wanted.numbers {
@@ -226,3 +238,7 @@ impl Asked {
 
 /// Different lists of query types that are remembered.
 const MAX_ASKED: usize = 64;
+/// Types that match them, all together: 8 MiB.
+const MAX_NUMBERS: usize = 2 << 20;
+/// A longer list is not remembered.
+const MAX_QUERY_TYPES: usize = 1024;

@@ -118,7 +118,7 @@ impl Check<'_> {
             self.server(server, &series)?;
         }
         for found in latest::all(&snapshot, self.reader.types())? {
-            let agrees = found.and_then(|(_, event)| self.latest(&event));
+            let agrees = found.and_then(|(_, event)| self.latest(&*event?));
             self.judge(agrees, |summary| summary.latest += 1)?;
         }
         Ok(())

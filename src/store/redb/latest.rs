@@ -22,13 +22,14 @@ pub(super) struct Stored {
     pub(super) is_only_there: bool,
 }
 
-/// What the table has of a type, as this transaction sees it.
+/// What the table has of a type, as this transaction sees it; what is damaged there counts as nothing.
 pub(super) fn stored(tx: &WriteTx<'_>, type_number: u32) -> Result<Option<Stored>, StoreError> {
     let Some(value) = tx.get(Table::Latest, &type_number.to_be_bytes())? else {
         return Ok(None);
     };
-    let (is_only_there, record) = decode(type_number, &value)?;
-    Ok(Some(Stored {
+    // One damaged event must not keep all others from being written.
+    let stored = decode(type_number, &value).inspect_err(|error| log::error!("{error}"));
+    Ok(stored.ok().map(|(is_only_there, record)| Stored {
         id: record.id,
         is_only_there,
     }))
@@ -66,18 +67,21 @@ pub(super) fn read(
         .transpose()
 }
 
-/// Every latest event with the number of its type; a damaged one gives an error, and the walk goes on behind it.
+/// The number of a type and its latest event, or what is wrong with that.
+type OfType = (u32, Result<Arc<Event>, StoreError>);
+
+/// Every latest event with the number of its type, past those that are damaged.
 pub(super) fn all<'a>(
     snapshot: &Snapshot,
     types: &'a TypeNames,
-) -> Result<impl Iterator<Item = Result<(u32, Arc<Event>), StoreError>> + use<'a>, StoreError> {
+) -> Result<impl Iterator<Item = Result<OfType, StoreError>> + use<'a>, StoreError> {
     let pairs = snapshot.range(Table::Latest, (Bound::Unbounded, Bound::Unbounded))?;
     Ok(pairs.map(|pair| {
         let (key, value) = pair?;
         let type_number = (*key).try_into().map(u32::from_be_bytes);
         let type_number =
             type_number.map_err(|_| damaged(&key.escape_ascii(), "its key has another length"))?;
-        Ok((type_number, event(type_number, &value, types)?))
+        Ok((type_number, event(type_number, &value, types)))
     }))
 }
 

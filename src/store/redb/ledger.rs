@@ -1,9 +1,10 @@
 //! What queries see of the last event of every server and the latest of every type.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::event::{Event, EventId, Timestamp};
+use crate::store::StoreError;
 
 use super::memtable::Row;
 
@@ -12,6 +13,8 @@ use super::memtable::Row;
 pub(super) struct Ledger {
     servers: HashMap<i64, (EventId, Timestamp)>,
     latest: Vec<Option<Arc<Event>>>,
+    /// Types whose latest event on disk is not what was written, and how that shows.
+    damaged: BTreeMap<u32, String>,
 }
 
 impl Ledger {
@@ -35,12 +38,33 @@ impl Ledger {
         self.latest.iter().flatten()
     }
 
+    /// Says that what the latest event of a type was cannot be told, until there is a new one.
+    pub(super) fn set_damaged(&mut self, type_number: u32, reason: String) {
+        self.damaged.insert(type_number, reason);
+    }
+
+    /// An error where the latest event of one of these types is damaged; `None` stands for all types.
+    pub(super) fn check(&self, type_numbers: Option<&[u32]>) -> Result<(), StoreError> {
+        let mut damaged = self.damaged.iter();
+        let found = damaged.find(|(damaged, _)| {
+            type_numbers.is_none_or(|numbers| numbers.binary_search(damaged).is_ok())
+        });
+        let Some((type_number, reason)) = found else {
+            return Ok(());
+        };
+        Err(StoreError::Damaged {
+            what: format!("the latest event of type {type_number}"),
+            reason: reason.clone(),
+        })
+    }
+
     pub(super) fn set_latest(&mut self, type_number: u32, event: Arc<Event>) {
         let index = type_number as usize;
         if self.latest.len() <= index {
             self.latest.resize(index + 1, None);
         }
         self.latest[index] = Some(event);
+        self.damaged.remove(&type_number);
     }
 
     /// Takes in an event that is stored.

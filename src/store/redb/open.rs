@@ -198,9 +198,18 @@ fn load_latest(
     ledger: &mut Ledger,
 ) -> Result<(), StoreError> {
     for found in latest::all(snapshot, catalog.names())? {
-        let (type_number, event) = found?;
-        if catalog.places(type_number).latest && admission.passes(&event) {
-            ledger.set_latest(type_number, event);
+        match found? {
+            (type_number, Ok(event)) => {
+                if catalog.places(type_number).latest && admission.passes(&event) {
+                    ledger.set_latest(type_number, event);
+                }
+            }
+            (type_number, Err(StoreError::Damaged { what, reason })) => {
+                // Queries for it say so; the rest of the store is of use.
+                log::error!("{what} is damaged: {reason}");
+                ledger.set_damaged(type_number, reason);
+            }
+            (_, Err(error)) => return Err(error),
         }
     }
     Ok(())

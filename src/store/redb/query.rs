@@ -42,14 +42,14 @@ pub(super) fn latest(
     let mut state = core.open_state()?;
     let types = params.event_types.as_ref();
     let Some(types) = types.filter(|types| !types.iter().any(is_all)) else {
-        return Ok(state.ledger.all_latest().cloned().collect());
+        return all_latest(&state.ledger);
     };
     if types.iter().any(is_wild) {
         let wanted = state.catalog.wanted(&params.event_types)?;
         let Some(numbers) = wanted.numbers else {
-            return Ok(state.ledger.all_latest().cloned().collect());
+            return all_latest(&state.ledger);
         };
-        return Ok(of_types(&state.ledger, &numbers.list));
+        return of_types(&state.ledger, &numbers.list);
     }
     let known = types
         .iter()
@@ -57,14 +57,20 @@ pub(super) fn latest(
     let mut numbers: Vec<u32> = known.collect();
     numbers.sort_unstable();
     numbers.dedup();
-    Ok(of_types(&state.ledger, &numbers))
+    of_types(&state.ledger, &numbers)
 }
 
-fn of_types(ledger: &Ledger, numbers: &[u32]) -> Vec<Arc<Event>> {
+fn all_latest(ledger: &Ledger) -> Result<Vec<Arc<Event>>, StoreError> {
+    ledger.check(None)?;
+    Ok(ledger.all_latest().cloned().collect())
+}
+
+fn of_types(ledger: &Ledger, numbers: &[u32]) -> Result<Vec<Arc<Event>>, StoreError> {
+    ledger.check(Some(numbers))?;
     let mut events = Vec::with_capacity(numbers.len());
     let latest = numbers.iter().filter_map(|number| ledger.latest(*number));
     events.extend(latest.cloned());
-    events
+    Ok(events)
 }
 
 fn timeseries(
@@ -208,7 +214,9 @@ impl Series<'_> {
             .filter(|numbers| numbers.list.len() < self.type_count);
         match numbers {
             Some(numbers)
-                if numbers.list.len() <= FEW_TYPES || numbers.list.len() * 4 <= self.type_count =>
+                if numbers.list.len() <= FEW_TYPES
+                    || numbers.list.len() <= MANY_TYPES
+                        && numbers.list.len() * 4 <= self.type_count =>
             {
                 for number in &numbers.list {
                     let scan =
@@ -406,3 +414,5 @@ fn is_all(query_type: &EventType) -> bool {
 const SERVER_MAX_RESULTS: usize = 4096;
 /// So many type indexes are merged however many types there are.
 const FEW_TYPES: usize = 64;
+/// No more are merged however many there are: each holds a page of 8 KiB.
+const MANY_TYPES: usize = 2048;
