@@ -63,8 +63,18 @@ pub(super) struct Work {
     pub(super) flush_at: Option<Instant>,
     pub(super) cleanup_at: Option<Instant>,
     pub(super) stop: bool,
+    /// What came last.
+    turn: Option<Turn>,
     /// What the last flush gave, if it failed.
     pub(super) failure: Option<Arc<StoreError>>,
+}
+
+/// What the thread of the store does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    Commit,
+    Flush,
+    Cleanup,
 }
 
 /// A register call that waits for its commit.
@@ -253,8 +263,56 @@ impl Work {
         unset
     }
 
+    /// What there is to do now: each in its turn, so that none can put another off for ever.
+    pub(super) fn next_turn(&mut self, now: Instant) -> Option<Turn> {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let ready = [
+            (Turn::Commit, !self.commits.is_empty()),
+            (
+                Turn::Flush,
+                !self.flushes.is_empty() || is_due(self.flush_at),
+            ),
+            (
+                Turn::Cleanup,
+                !self.cleanups.is_empty() || is_due(self.cleanup_at),
+            ),
+        ];
+        let first = self.turn.map_or(0, |last| last as usize + 1);
+        let mut in_turn = ready.iter().cycle().skip(first).take(ready.len());
+        let (turn, _) = in_turn.find(|(_, is_ready)| *is_ready)?;
+        self.turn = Some(*turn);
+        self.turn
+    }
+
     /// When there is something to do without being asked.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         [self.flush_at, self.cleanup_at].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commits_without_an_end_put_off_neither_flush_nor_cleanup() {
+        let mut work = Work::default();
+        let now = Instant::now();
+        assert_eq!(work.next_turn(now), None);
+        let (done, _outcome) = crossbeam_channel::bounded(1);
+        work.commits.push_back(Commit {
+            events: Vec::new().into(),
+            bytes: 0,
+            done,
+        });
+        (work.flush_at, work.cleanup_at) = (Some(now), Some(now));
+        let turns: Vec<_> = (0..4).filter_map(|_| work.next_turn(now)).collect();
+        let all = [Turn::Commit, Turn::Flush, Turn::Cleanup, Turn::Commit];
+        assert_eq!(turns, all);
+        (work.flush_at, work.cleanup_at) = (None, now.checked_add(Duration::from_secs(1)));
+        assert_eq!(work.next_turn(now), Some(Turn::Commit));
+        let (done, _outcome) = crossbeam_channel::bounded(1);
+        work.flushes.push(done);
+        assert_eq!(work.next_turn(now), Some(Turn::Flush));
     }
 }

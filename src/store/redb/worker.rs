@@ -10,7 +10,7 @@ use crate::store::{StoreConfig, StoreError};
 
 use super::core::Core;
 use super::shared_error;
-use super::state::{Commit, Work};
+use super::state::{Commit, Turn, Work};
 use super::writer::Writer;
 
 /// Runs until the backend is closed.
@@ -58,32 +58,33 @@ impl Drop for CloseAtEnd<'_> {
     }
 }
 
-/// Waits for something to do. What is due comes before commits, so that these cannot put it off for ever.
+/// Waits for something to do.
 fn next_job(core: &Core) -> Job {
     let mut state = core.state.lock();
     loop {
         let now = Instant::now();
         let work = &mut state.work;
-        if !work.commits.is_empty() && !work.stop && work.flush_at.is_none_or(|at| now < at) {
-            return Job::Commit(take_commits(work));
-        }
         if work.stop {
             if !work.commits.is_empty() {
                 return Job::Commit(take_commits(work));
             }
             return Job::Stop(std::mem::take(&mut work.flushes));
         }
-        if !work.flushes.is_empty() || work.flush_at.is_some_and(|at| at <= now) {
-            work.flush_at = None;
-            return Job::Flush(std::mem::take(&mut work.flushes));
-        }
-        if !work.cleanups.is_empty() {
-            let (now, waiting) = work.cleanups.remove(0);
-            return Job::Cleanup(now, vec![waiting]);
-        }
-        if work.cleanup_at.is_some_and(|at| at <= now) {
-            work.cleanup_at = None;
-            return Job::Cleanup((core.clock)(), Vec::new());
+        match work.next_turn(now) {
+            Some(Turn::Commit) => return Job::Commit(take_commits(work)),
+            Some(Turn::Flush) => {
+                work.flush_at = None;
+                return Job::Flush(std::mem::take(&mut work.flushes));
+            }
+            Some(Turn::Cleanup) if work.cleanups.is_empty() => {
+                work.cleanup_at = None;
+                return Job::Cleanup((core.clock)(), Vec::new());
+            }
+            Some(Turn::Cleanup) => {
+                let (now, waiting) = work.cleanups.remove(0);
+                return Job::Cleanup(now, vec![waiting]);
+            }
+            None => {}
         }
         match work.next_deadline() {
             Some(deadline) => {
