@@ -214,6 +214,9 @@ fn wrong_queries_are_errors(make: Make<'_>) {
         QueryTimeseriesParams::default()
             .event_types(wrong_type())
             .into(),
+        QueryTimeseriesParams::default()
+            .event_types([EventType::new(["*", "a"]), EventType::new(["*"])])
+            .into(),
     ] {
         let error: StoreError = store.query(&params).unwrap_err();
         assert!(error.is_query(), "{error}");

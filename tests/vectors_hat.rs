@@ -17,10 +17,7 @@ mod store;
 
 mod common;
 
-use std::fmt::Debug;
-
-use common::vectors_of;
-use serde_json::Value;
+use common::report;
 
 /// What we answer otherwise on purpose. Each is a rule of its own in these files, and applies to nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +53,7 @@ pub(crate) enum Difference {
 }
 
 /// The files and what runs them; a file gives its cases to the report.
-const FILES: &[(&str, Run)] = &[
+const FILES: &[report::File<Difference>] = &[
     ("matches.json", event::run_matches),
     ("subscription.json", event::run_subscription),
     ("subscription_pairs.json", event::run_subscription_pairs),
@@ -73,71 +70,9 @@ const FILES: &[(&str, Run)] = &[
     ("engine.json", engine::run_engine),
 ];
 
-pub(crate) type Run = fn(&Value, &mut Report);
-
-#[derive(Default)]
-pub(crate) struct Report {
-    ran: usize,
-    wrong: Vec<String>,
-    differences: Vec<(Difference, String)>,
-}
-
-impl Report {
-    /// Counts a case; each calls it once.
-    pub(crate) fn ran(&mut self) {
-        self.ran += 1;
-    }
-
-    pub(crate) fn check<T: PartialEq + Debug>(&mut self, case: &str, ours: T, reference: T) {
-        if ours != reference {
-            self.wrong(
-                case,
-                &format!("\n         ours {ours:?}\n    reference {reference:?}"),
-            );
-        }
-    }
-
-    pub(crate) fn wrong(&mut self, case: &str, why: &str) {
-        self.wrong.push(format!("{case}: {why}"));
-    }
-
-    pub(crate) fn differs(&mut self, case: &str, difference: Difference) {
-        self.differences.push((difference, case.to_owned()));
-    }
-}
+pub(crate) type Report = report::Report<Difference>;
 
 #[test]
 fn every_vector_is_answered_as_the_reference_does() {
-    let mut report = Report::default();
-    for (file, run) in FILES {
-        let Some(vectors) = vectors_of("hat", file) else {
-            println!("{file}: absent");
-            continue;
-        };
-        let before = report.ran;
-        run(&vectors, &mut report);
-        println!("{file}: {} cases", report.ran - before);
-    }
-    report.differences.sort();
-    for group in report.differences.chunk_by(|left, right| left.0 == right.0) {
-        let cases: Vec<&str> = group.iter().map(|(_, case)| case.as_str()).collect();
-        println!(
-            "otherwise on purpose, {:?}, {} cases: {}",
-            group[0].0,
-            cases.len(),
-            cases.join("; ")
-        );
-    }
-    println!(
-        "{} cases, {} answers otherwise on purpose",
-        report.ran,
-        report.differences.len()
-    );
-    assert!(
-        report.wrong.is_empty(),
-        "{} wrong:\n{}",
-        report.wrong.len(),
-        report.wrong.join("\n")
-    );
-    assert!(report.ran > 0, "no vectors were found");
+    report::replay("hat", FILES);
 }

@@ -57,7 +57,11 @@ pub(crate) struct TimeseriesFilter<'a> {
 }
 
 impl<'a> TimeseriesFilter<'a> {
+    /// A wrong query type is an error, also beside `*`. Source: hat-event 0.9.44, LMDB backend.
     pub(crate) fn new(params: &'a QueryTimeseriesParams) -> Result<Self, StoreError> {
+        if let Some(types) = &params.event_types {
+            Subscription::new(types.iter().cloned()).map_err(StoreError::Query)?;
+        }
         Ok(Self {
             types: TypeFilter::new(params.event_types.as_deref())?,
             params,

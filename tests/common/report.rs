@@ -62,8 +62,14 @@ pub(crate) fn replay<D: Debug + Ord>(set: &str, files: &[File<D>]) {
         println!("{file}: {} cases", report.ran - before);
     }
     report.differences.sort();
-    for (difference, case) in &report.differences {
-        println!("otherwise on purpose, {difference:?}: {case}");
+    for group in report.differences.chunk_by(|left, right| left.0 == right.0) {
+        let cases: Vec<&str> = group.iter().map(|(_, case)| case.as_str()).collect();
+        println!(
+            "otherwise on purpose, {:?}, {} cases: {}",
+            group[0].0,
+            cases.len(),
+            cases.join("; ")
+        );
     }
     println!(
         "{} cases, {} answers otherwise on purpose",
