@@ -190,8 +190,8 @@ struct Playing {
 impl Playing {
     fn play(&mut self, event: &Event) -> Result<ControlFlow<()>, Failure> {
         // Heartbeats are those of this service: two kinds would look like a service that starts anew all the time.
-        let message = recorder::message_of(event)
-            .filter(|message| message.topic != Topic::HEARTBEAT && !is_of_engine(event));
+        let message = recorder::message_of(event);
+        let message = message.filter(|message| message.topic != Topic::HEARTBEAT);
         let Some(message) = message else {
             self.skipped += 1;
             return Ok(ControlFlow::Continue(()));
@@ -226,13 +226,6 @@ impl Playing {
         self.asked = self.asked.or(asked);
         self.asked.is_none()
     }
-}
-
-/// Whether the engine that recorded says this of itself, as `event/SERVER/engine`: it looks like a message of a topic by number.
-fn is_of_engine(event: &Event) -> bool {
-    let mut segments = event.event_type.segments();
-    segments.next() == Some("event")
-        && segments.next() == Some(event.id.server.to_string().as_str())
 }
 
 /// When each message is due.

@@ -39,7 +39,7 @@ pub fn event_of(identifier: &str, message: &Message) -> RegisterEvent {
 /// The message that an event was made from, with its place; `None` for an event that was made of none.
 #[must_use]
 pub fn message_of(event: &Event) -> Option<Message> {
-    if event.event_type.len() != 3 {
+    if event.event_type.len() != 3 || is_of_engine(event) {
         return None;
     }
     let topic = topic_of_segment(event.event_type.segment(1)?)?;
@@ -84,6 +84,12 @@ pub fn topic_segment(topic: Topic) -> String {
         Some(name) => camel(name),
         None => topic.number().to_string(),
     }
+}
+
+/// Whether an engine says this of itself, as `event/SERVER/engine`: it looks like a message of a topic by number.
+fn is_of_engine(event: &Event) -> bool {
+    event.event_type.segment(0) == Some("event")
+        && event.event_type.segment(1) == Some(event.id.server.to_string().as_str())
 }
 
 fn topic_of_segment(segment: &str) -> Option<Topic> {

@@ -24,6 +24,14 @@ fn registered(message: &Message) -> Event {
 }
 
 #[test]
+fn what_an_engine_says_of_itself_is_no_message() {
+    let started = RegisterEvent::new(EventType::from("event/1/engine"))
+        .with_payload(Json::from_serialize("STARTED").ok().map(Payload::from));
+    let event = started.register(EventId::new(1, 1, 1), Timestamp::new(9, 0));
+    assert_eq!(message_of(&event), None);
+}
+
+#[test]
 fn every_topic_has_its_type_and_time_in_both_dialects() {
     for (topic, body, event_type, when) in [
         (
