@@ -70,6 +70,35 @@ fn commit_that_fails_takes_nothing_along_that_a_failed_flush_left_behind() {
     assert!(damage.is_empty(), "{damage:?}");
 }
 
+#[test]
+fn what_was_refused_is_not_there_after_a_clean_close() {
+    let config = StoreConfig::default()
+        .durability(Durability::Committed)
+        .flush_period(Duration::from_secs(3600));
+    for calls in 0.. {
+        let kind = io::ErrorKind::StorageFull;
+        let storage = FailingStorage::new(MemoryStorage::default(), usize::MAX, kind);
+        let open = || {
+            let storage = Arc::new(storage.clone());
+            RedbBackend::open_in(storage, config.clone(), Callbacks::default()).unwrap()
+        };
+        let store = open();
+        store.register(vec![event(1)].into()).unwrap();
+        store.flush().unwrap();
+        storage.fail_after(calls);
+        let registered = store.register(vec![event(2)].into());
+        storage.heal();
+        store.close().unwrap();
+        drop(store);
+        let expected: Vec<_> = (1..=1 + i64::from(registered.is_ok())).map(event).collect();
+        assert_eq!(look(&open()).unwrap(), expected, "after {calls} calls");
+        if registered.is_ok() {
+            assert!(calls > 2);
+            return;
+        }
+    }
+}
+
 fn every_call_fails(durability: Durability, kind: io::ErrorKind) {
     // Flushes are those of the workload.
     let config = StoreConfig::default()

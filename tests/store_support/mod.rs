@@ -223,7 +223,13 @@ impl FailingStorage {
 
     /// Every call fails from now on.
     pub fn fail(&self) {
-        self.faults.lock().left = 0;
+        self.fail_after(0);
+    }
+
+    /// Every call fails after so many more.
+    pub fn fail_after(&self, calls: usize) {
+        let mut faults = self.faults.lock();
+        (faults.left, faults.has_failed) = (calls, false);
     }
 
     /// Whether a call failed.

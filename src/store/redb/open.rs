@@ -64,9 +64,12 @@ pub(super) fn open(
     let blocks = BlockReader::new(&snapshot, Arc::clone(&cache), Arc::clone(catalog.names()));
     for found in blocks.walk(known.indexed)? {
         let found = found?;
-        if found.slot != known.indexed + memtable.rows().len() as u64 {
-            // Left by a commit that failed; the next transaction removes it.
-            break;
+        let expected = known.indexed + memtable.rows().len() as u64;
+        if found.slot != expected {
+            return Err(StoreError::Damaged {
+                what: format!("the event in slot {expected}"),
+                reason: format!("it is not there, and one in slot {} is", found.slot),
+            });
         }
         let row = recover(found, &mut admission, &catalog, &mut ledger);
         memtable.push(row);

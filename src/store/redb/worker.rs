@@ -187,7 +187,8 @@ fn flush_all(core: &Core, writer: &mut Writer) -> Result<(), StoreError> {
         let Some(frozen) = state.freeze() else {
             let made = state.calls.made();
             state.calls.set_durable(made);
-            return Ok(());
+            drop(state);
+            return writer.take_back();
         };
         let types = state.catalog.unsaved();
         drop(state);

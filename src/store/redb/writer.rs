@@ -66,6 +66,17 @@ impl Writer {
         written
     }
 
+    /// Takes out what a commit may have left that failed: its callers were told that nothing of it is kept.
+    pub(super) fn take_back(&mut self) -> Result<(), StoreError> {
+        let Some(torn) = self.torn else {
+            return Ok(());
+        };
+        self.database
+            .write(Commit::Fast, |tx| BlockWriter::new(tx).truncate(torn))?;
+        self.torn = None;
+        Ok(())
+    }
+
     /// Writes a memory part with its indexes.
     pub(super) fn flush(
         &mut self,
