@@ -84,7 +84,7 @@ impl RedbBackend {
     /// [`StoreError::is_in_use`]; [`StoreError::Identifier`]; [`StoreError::Version`]; [`StoreError::is_damage`];
     /// [`StoreError::Io`] and [`StoreError::Database`]; [`StoreError::Thread`].
     pub fn open(dir: &Path, config: StoreConfig, callbacks: Callbacks) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(dir).map_err(|source| StoreError::Io {
+        database::make_folder(dir).map_err(|source| StoreError::Io {
             action: "making",
             path: dir.to_owned(),
             source,

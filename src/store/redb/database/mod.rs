@@ -24,6 +24,7 @@ use guard::Health;
 use storage::{Gate, empty_if_unfinished};
 
 pub(super) use snapshot::{Pairs, Snapshot, Value};
+pub(super) use storage::make_folder;
 pub use storage::{FileStorage, MemoryStorage, Storage, StorageFile};
 pub(super) use transaction::WriteTx;
 

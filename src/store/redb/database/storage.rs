@@ -1,7 +1,7 @@
 //! Where the bytes of a database live: a file, memory, or what a test puts there.
 
 use std::fmt::Debug;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::ops::Bound;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -89,7 +89,6 @@ impl Storage for FileStorage {
     }
 
     fn open(&self) -> io::Result<Box<dyn StorageFile>> {
-        let is_new = !self.path.try_exists()?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -97,13 +96,38 @@ impl Storage for FileStorage {
             .truncate(false)
             .mode(0o600)
             .open(&self.path)?;
-        if is_new {
-            // The name is durable before anything that is told to be.
-            let folder = self.path.parent().filter(|folder| *folder != Path::new(""));
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-        }
+        // The name is durable before anything that is told to be; who made the file may have died before he saw to it.
+        sync_folder_of(&self.path)?;
         Ok(Box::new(file))
     }
+}
+
+/// Makes a folder, and those above it that are missing, so that their names are durable.
+///
+/// # Errors
+/// What the operating system says.
+pub(in crate::store::redb) fn make_folder(path: &Path) -> io::Result<()> {
+    if path == Path::new("") {
+        return Ok(());
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let Some(above) = path.parent() else {
+                return Err(error);
+            };
+            make_folder(above)?;
+            // Somebody else may make it at the same time.
+            fs::create_dir_all(path)?;
+        }
+        Err(_) if path.is_dir() => return Ok(()),
+        made => made?,
+    }
+    sync_folder_of(path)
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 impl StorageFile for File {
@@ -353,6 +377,18 @@ const SECTOR: u64 = 512;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn missing_folders_are_made_and_a_file_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        let deep = root.path().join("a/b/c");
+        make_folder(&deep).unwrap();
+        make_folder(&deep).unwrap();
+        assert!(deep.is_dir());
+        fs::write(deep.join("file"), "").unwrap();
+        assert!(make_folder(&deep.join("file")).is_err());
+        assert!(make_folder(&deep.join("file/d")).is_err());
+    }
 
     #[test]
     fn memory_is_there_when_it_is_opened_again() {
