@@ -14,6 +14,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.dirname(HERE))
 
 import zmq  # noqa: E402
+from zmq.utils.monitor import recv_monitor_message  # noqa: E402
 
 from harness import Checks, Child, Late, context, main_arguments, same  # noqa: E402
 
@@ -88,6 +89,7 @@ class Feeder:
     """A transmitter without a mind: it sends the frames that it is given."""
 
     def __init__(self):
+        self.told = None
         self.socket = context.socket(zmq.PUSH)
         self.socket.linger = 0
         self.socket.sndtimeo = 10_000
@@ -96,10 +98,23 @@ class Feeder:
     def send(self, *frames):
         self.socket.send_multipart(frames)
 
+    def monitor(self):
+        self.told = self.socket.get_monitor_socket()
+
+    def tells(self, event, seconds):
+        """Whether an event of the connection comes in this time; those before it are passed over."""
+        deadline = time.monotonic() + seconds
+        while self.told.poll(max(0, deadline - time.monotonic()) * 1000):
+            if recv_monitor_message(self.told)["event"] == event:
+                return True
+        return False
+
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        if self.told:
+            self.socket.disable_monitor()
         self.socket.close()
 
 

@@ -418,9 +418,13 @@ def added_twice(met):
     for which, receiver in (("package", theirs("receive")), ("library", ours(args, "receive"))):
         with Feeder() as feeder:
             receiver.do("start")
+            feeder.monitor()
             for _ in range(2):
                 receiver.do("add", host=NAME, port=feeder.port)
+            assert feeder.tells(zmq.EVENT_HANDSHAKE_SUCCEEDED, 5), f"the {which} does not connect"
             receiver.do("remove", host=NAME, port=feeder.port)
+            # The library has read what there is first; the package closes one of its two connections.
+            assert feeder.tells(zmq.EVENT_DISCONNECTED, 5), f"the {which} closes nothing"
             try:
                 feeder.socket.sndtimeo = 500
                 feeder.send(package_frame("BOR", []))
