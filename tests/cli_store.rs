@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use acqbus::event::{Event, EventId, EventType, Events, Json, Payload, Timestamp};
 use acqbus::store::{Backend, OpenOptions, StoreHandle};
+use acqbus::zsocket;
 use cli_support::{Done, PATIENCE, Program, Running, Service};
 use serde_json::Value;
 
@@ -467,27 +468,38 @@ fn recorded_rig_comes_out_of_a_replay_byte_for_byte() {
     assert!(replayed(&program, "copy") == replay, "the copy differs");
 }
 
+#[test]
+fn subscriber_that_reads_slowly_gets_the_end_of_a_replay_too() {
+    let program = Program::new();
+    let dir = program.home().join("history");
+    let store = StoreHandle::open(&dir, OpenOptions::default()).unwrap();
+    // More than the system holds for a connection.
+    let large = format!("\"{}\"", "x".repeat(1 << 20));
+    let event = |number| {
+        let event_type = EventType::new(["rig-1", "event", "large"]);
+        let id = EventId::new(1, number, 1);
+        let event = Event::new(id, event_type, Timestamp::new(number, 0));
+        Arc::new(event.with_payload(Payload::Json(Json::new(large.as_str()).unwrap())))
+    };
+    store.register((1..=64).map(event).collect()).unwrap();
+    store.close().unwrap();
+    let (mut replay, socket) = replaying(&program, "history", 1);
+    // The time is what is tested: longer than a service waits with its messages when it stops.
+    std::thread::sleep(Duration::from_secs(2));
+    let mut seen = 0;
+    while seen < 64 {
+        let message = socket.recv_message(10).unwrap().expect("all of them come");
+        seen += usize::from(message.frames[1].len() > 1 << 20);
+    }
+    drop(socket);
+    let end: Value = serde_json::from_str(&replay.line()).unwrap();
+    assert_eq!(end["messages"], 64);
+    replay.end().code(0);
+}
+
 /// Topic and body of each message that a replay at full speed brings to a raw subscriber.
 fn replayed(program: &Program, dir: &str) -> Vec<(u32, String)> {
-    use acqbus::zsocket::{Context, Endpoint, SocketKind, SocketOptions};
-    let args = "replay --speed max --subscriber-port 0 --command-port 0 --json --store";
-    let mut args: Vec<_> = args.split(' ').collect();
-    args.push(dir);
-    let mut replay = Running::start(command(program, &args));
-    let started: Value = serde_json::from_str(&replay.line()).unwrap();
-    let port = started["subscriberPort"].as_u64().unwrap();
-    let options = SocketOptions::default()
-        .recv_hwm(0)
-        .recv_timeout(Some(PATIENCE));
-    let socket = Context::new()
-        .unwrap()
-        .socket(SocketKind::Sub, &options)
-        .unwrap();
-    socket.subscribe(b"").unwrap();
-    let port = u16::try_from(port).unwrap();
-    socket
-        .connect(&Endpoint::tcp("127.0.0.1", port).unwrap())
-        .unwrap();
+    let (mut replay, socket) = replaying(program, dir, 0);
     let end: Value = serde_json::from_str(&replay.line()).unwrap();
     let messages = end["messages"].as_u64().unwrap();
     let mut seen = Vec::new();
@@ -504,6 +516,30 @@ fn replayed(program: &Program, dir: &str) -> Vec<(u32, String)> {
     }
     replay.end().code(0);
     seen
+}
+
+/// A replay at full speed, and a raw subscriber that holds so many messages unread.
+fn replaying(program: &Program, dir: &str, recv_hwm: u32) -> (Running, zsocket::Socket) {
+    use zsocket::{Context, Endpoint, SocketKind, SocketOptions};
+    let args = "replay --speed max --subscriber-port 0 --command-port 0 --json --store";
+    let mut args: Vec<_> = args.split(' ').collect();
+    args.push(dir);
+    let mut replay = Running::start(command(program, &args));
+    let started: Value = serde_json::from_str(&replay.line()).unwrap();
+    let port = started["subscriberPort"].as_u64().unwrap();
+    let options = SocketOptions::default()
+        .recv_hwm(recv_hwm)
+        .recv_timeout(Some(PATIENCE));
+    let socket = Context::new()
+        .unwrap()
+        .socket(SocketKind::Sub, &options)
+        .unwrap();
+    socket.subscribe(b"").unwrap();
+    let port = u16::try_from(port).unwrap();
+    socket
+        .connect(&Endpoint::tcp("127.0.0.1", port).unwrap())
+        .unwrap();
+    (replay, socket)
 }
 
 /// The same out of an export: the text of the payload behind `"json":`, to the two braces at the end of the line.

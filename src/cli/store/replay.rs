@@ -115,7 +115,8 @@ impl Replay {
             progress,
             ..
         } = playing;
-        // What is queued is delivered.
+        // What is queued is delivered, however slowly it is read; the user need not wait for that.
+        stop.end_at_the_next();
         service.stop();
         drop(progress);
         tell_end(published, skipped, out)?;
@@ -128,8 +129,9 @@ impl Replay {
             .ports(self.subscriber_port, self.command_port)
             .bind(&self.bind)
             .insecure(self.insecure)
-            // A subscriber that reads as fast as it can misses nothing at full speed.
+            // A subscriber that reads as fast as it can misses nothing at full speed, and the end as little as the rest.
             .send_hwm(0)
+            .linger(DELIVERY)
     }
 
     fn say_started(&self, service: &RpcService, out: Output) -> Result<(), Failure> {
@@ -301,6 +303,9 @@ fn explained(error: RpcError) -> Failure {
 
 /// Between two looks at what tells nobody when it changes.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// For what is queued behind the last message; it ends when no subscriber is left, and at Ctrl-C.
+const DELIVERY: Duration = Duration::from_hours(24);
 
 /// From the first subscription of a subscriber to its last.
 const SETTLE: Duration = Duration::from_millis(250);
