@@ -241,6 +241,8 @@ struct Faulty {
     /// Events of sessions up to this are gone.
     gone: AtomicI64,
     full: AtomicBool,
+    /// A call with more events is refused, whatever happens. 0 is no limit.
+    most: AtomicI64,
 }
 
 impl Faulty {
@@ -249,6 +251,7 @@ impl Faulty {
             store: MemoryBackend::new(Callbacks::default()),
             gone: AtomicI64::new(0),
             full: AtomicBool::new(false),
+            most: AtomicI64::new(0),
         })
     }
 }
@@ -268,6 +271,15 @@ impl Backend for Faulty {
                 action: "writing",
                 path: "store".into(),
                 source: std::io::ErrorKind::StorageFull.into(),
+            });
+        }
+        let most = self.most.load(Ordering::SeqCst);
+        if most > 0 && events.len() as i64 > most {
+            return Err(StoreError::Full {
+                bytes: events.len(),
+                held: 0,
+                limit: most as usize,
+                source: None,
             });
         }
         self.store.register(events)
@@ -391,6 +403,27 @@ fn store_that_is_full_disturbs_nobody_and_goes_on_when_there_is_room() {
         }
     }
     assert_eq!(accounted, 2_001);
+}
+
+#[test]
+fn batch_that_can_never_fit_is_written_one_by_one() {
+    let backend = Faulty::new();
+    let engine = Engine::start(backend.clone(), EngineOptions::default()).unwrap();
+    let service = RpcService::new(options());
+    let recorder =
+        BusRecorder::attach(&service, engine.handle(), BusRecorderOptions::default()).unwrap();
+    // Nothing is written meanwhile, so that they come as one batch.
+    backend.full.store(true, Ordering::SeqCst);
+    service.start().unwrap();
+    (1..=50).for_each(|at| send(&service, at));
+    eventually("all wait", || recorder.stats().failures > 1);
+    backend.most.store(1, Ordering::SeqCst);
+    backend.full.store(false, Ordering::SeqCst);
+    eventually("all recorded", || recorded(&*backend, "event") == 50);
+    service.stop();
+    recorder.stop();
+    let stats = recorder.stats();
+    assert_eq!((stats.lost, stats.given_up), (0, 0), "{stats:?}");
 }
 
 #[test]

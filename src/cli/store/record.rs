@@ -109,11 +109,15 @@ impl Record {
                 "{} messages are not in the store",
                 stats.lost + stats.given_up
             );
-            let text = match &stats.error {
-                Some(error) => format!("{text}: {}", chain(&**error)),
-                None => text,
-            };
-            return Err(Failure::new(Exit::Failed, text).with_hint("room on the disk"));
+            return Err(match &stats.error {
+                Some(error) => Failure::new(Exit::Failed, format!("{text}: {}", chain(&**error)))
+                    .with_hint("room on the disk"),
+                None => Failure::new(
+                    Exit::Failed,
+                    format!("{text}: no heartbeat said whose messages they are"),
+                )
+                .with_hint("a longer --duration; heartbeats come every few seconds"),
+            });
         }
         if exit == Exit::Done && stats.recorded == 0 {
             let text = format!(

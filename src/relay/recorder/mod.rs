@@ -145,6 +145,7 @@ impl BusRecorder {
         let identifier = options.identifier.clone();
         Self::start(engine, options, identifier, move |writer, stop| {
             record_subscription(&subscription, writer, stop);
+            writer.end();
         })
     }
 

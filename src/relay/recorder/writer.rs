@@ -14,7 +14,7 @@ use super::{BusRecorderOptions, ErrorCallback};
 use crate::event::{Event, RegisterEvent};
 use crate::relay::StoreHistory;
 use crate::rpc::{Message, Topic};
-use crate::store::{EngineHandle, Source, StoreError};
+use crate::store::{EngineHandle, FaultKind, Source, StoreError};
 
 /// What is to be written.
 #[derive(Debug)]
@@ -166,6 +166,10 @@ impl Writer {
             .iter()
             .map(|entry| to_event(&identifier, entry))
             .collect();
+        self.write_all(entries, events)
+    }
+
+    fn write_all(&mut self, entries: Vec<Entry>, events: Vec<RegisterEvent>) -> bool {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.engine.register(Source::SERVER, events.clone()) {
@@ -176,11 +180,10 @@ impl Writer {
                 }
                 Err(error) => {
                     let closed = error.is_closed();
-                    let hopeless = matches!(error, StoreError::Encode { .. });
+                    let hopeless = is_hopeless(&error);
                     self.failed(error);
                     if hopeless && entries.len() > 1 {
-                        self.write_one_by_one(entries, events);
-                        return true;
+                        return self.write_one_by_one(entries, events);
                     }
                     if closed || hopeless || self.stops_within(pause) {
                         self.give_up(&entries);
@@ -192,17 +195,23 @@ impl Writer {
         }
     }
 
-    /// One event of the batch can never be written: the others are not to go with it.
-    fn write_one_by_one(&mut self, entries: Vec<Entry>, events: Vec<RegisterEvent>) {
+    /// The batch can never be written: what can be of it is not to go with the rest.
+    fn write_one_by_one(&mut self, entries: Vec<Entry>, events: Vec<RegisterEvent>) -> bool {
+        let mut goes_on = true;
         for (entry, event) in entries.into_iter().zip(events) {
-            let entry = [entry];
-            match self.engine.register(Source::SERVER, vec![event]) {
-                Ok(registered) => self.account(&entry, &registered),
-                Err(error) => {
-                    self.failed(error);
-                    self.give_up(&entry);
-                }
+            if goes_on {
+                goes_on = self.write_all(vec![entry], vec![event]);
+            } else {
+                self.give_up(&[entry]);
             }
+        }
+        goes_on
+    }
+
+    /// Counts what still waits and cannot be named any more.
+    pub(super) fn end(&mut self) {
+        while !self.entries.is_empty() {
+            self.give_up_oldest();
         }
     }
 
@@ -265,6 +274,20 @@ impl Writer {
     }
 }
 
+/// Whether the same events are refused again, however often they are tried.
+fn is_hopeless(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Encode { .. }
+            | StoreError::Loop { .. }
+            | StoreError::Full { held: 0, .. }
+            | StoreError::Owner {
+                kind: FaultKind::Request,
+                ..
+            }
+    )
+}
+
 impl Entry {
     /// Topic, epoch and the last number that it stands for.
     fn place(&self) -> Option<(Topic, u64, u64)> {
@@ -275,7 +298,11 @@ impl Entry {
                 epoch,
                 first,
                 count,
-            } => Some((*topic, (*epoch)?, first.saturating_add(*count) - 1)),
+            } => Some((
+                *topic,
+                (*epoch)?,
+                first.saturating_add(count.saturating_sub(1)),
+            )),
         }
     }
 }
