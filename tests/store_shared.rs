@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use acqbus::event::{
-    Event, EventId, EventType, Events, Json, Payload, QueryLatestParams, QueryServerParams,
+    Binary, Event, EventId, EventType, Events, Json, Payload, QueryLatestParams, QueryServerParams,
     QueryTimeseriesParams, Subscription, Timestamp,
 };
 use acqbus::store::{
@@ -70,6 +70,23 @@ fn follow(follower: &Follower, count: usize) -> Vec<i64> {
         }
     }
     seen
+}
+
+#[test]
+fn event_that_no_line_can_carry_is_told_and_the_next_question_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (owner, guest) = pair(dir.path());
+    let id = EventId::new(1, 1, 1);
+    // Twice as long in hexadecimal.
+    let large = Payload::Binary(Binary::new("image", vec![7; 40 << 20]));
+    let event = Event::new(id, EventType::new(["large"]), Timestamp::new(1, 0));
+    let events = vec![Arc::new(event.with_payload(large))];
+    owner.register(events.into()).unwrap();
+    let params = QueryTimeseriesParams::default();
+    let error = guest.query(&params.into()).unwrap_err().to_string();
+    assert!(error.contains("more than the 67108864"), "{error}");
+    assert_eq!(guest.last_event_id(1).unwrap(), id);
+    assert!(!guest.is_owner());
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::store::StoreError;
 
 use super::desk::Desk;
 use super::hub::Seat;
-use super::lines::Lines;
+use super::lines::{Lines, WriteError};
 use super::message::{Answer, FaultKind, LineError, Request, decode};
 use super::place;
 use super::queue::{Followed, QueueLimits};
@@ -179,9 +179,10 @@ fn welcome(stream: UnixStream, desk: &Arc<Desk>, guests: &Arc<Mutex<Guests>>) ->
     let number = held.next;
     held.next += 1;
     let (desk, all) = (Arc::clone(desk), Arc::clone(guests));
+    let leave = Leave { number, all };
     let serve = move || {
+        let _leave = leave;
         serve(&mut lines, &desk);
-        all.lock().live.retain(|guest| guest.number != number);
     };
     // The list stays locked until the thread is in it, so that its end finds itself there.
     let thread = thread::Builder::new().name(GUEST.to_owned()).spawn(serve)?;
@@ -191,6 +192,22 @@ fn welcome(stream: UnixStream, desk: &Arc<Desk>, guests: &Arc<Mutex<Guests>>) ->
         thread: Some(thread),
     });
     Ok(())
+}
+
+/// Takes a guest off the list, whose copy of the stream would keep the guest waiting, also when its thread panics.
+#[derive(Debug)]
+struct Leave {
+    number: u64,
+    all: Arc<Mutex<Guests>>,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.all
+            .lock()
+            .live
+            .retain(|guest| guest.number != self.number);
+    }
 }
 
 /// Answers one guest until it goes.
@@ -267,7 +284,14 @@ fn accompany(lines: &mut Lines, seat: &Arc<Seat>) {
 fn send(lines: &mut Lines, answer: &Answer) -> ControlFlow<()> {
     match lines.write(answer) {
         Ok(()) => ControlFlow::Continue(()),
-        Err(error) => {
+        // Told, or the guest would take the end of the stream for that of the owner, and ask again and again.
+        Err(WriteError::Line(error)) => {
+            let fault = Answer::fault(FaultKind::Other, describe(&error));
+            // Cut off behind it: the rest of the answer would be one to another question.
+            let _ = lines.write(&fault);
+            ControlFlow::Break(())
+        }
+        Err(WriteError::Io(error)) => {
             log::debug!("a guest of the store has gone: {error}");
             ControlFlow::Break(())
         }
