@@ -31,7 +31,7 @@ pub(crate) struct Listen {
     kind: Vec<KindFilter>,
     /// Begin with what was published since then, from a service with a history: 30s, 10m, 2h or 1d ago, or a time
     /// such as 2026-11-21T09:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = since, allow_negative_numbers = true)]
+    #[arg(long, value_name = "TIME", value_parser = begin, allow_hyphen_values = true)]
     since: Option<SystemTime>,
     /// Begin with this sequence number of each --topic, of the present start of the service, from its history
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true, requires = "topic", conflicts_with = "since")]
@@ -337,6 +337,12 @@ Gaps and the state of the connection go to standard error, or with --json into t
 With --since and --from-sequence what the service has kept comes first, and a notice says whether that
 is whole: resumed, cutShort, otherEpoch or noHistory.";
 
+/// So long ago may have the sign that it has for the verbs of the store: `-10m`.
+fn begin(text: &str) -> Result<SystemTime, String> {
+    let text = text.trim();
+    since(text.strip_prefix('-').unwrap_or(text))
+}
+
 fn topic(text: &str) -> Result<Topic, String> {
     names::topic(text).map_err(|failure| failure.to_string())
 }
@@ -350,3 +356,18 @@ const SILENCE: Duration = Duration::from_secs(2);
 
 /// Not used for asking; a client wants one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_before_now_is_written_with_and_without_its_sign() {
+        for text in ["10m", "-10m", "2026-11-21T09:00:00Z"] {
+            assert!(begin(text).is_ok(), "{text}");
+        }
+        for text in ["--10m", "-", "-10", "yesterday"] {
+            assert!(begin(text).is_err(), "{text}");
+        }
+    }
+}
