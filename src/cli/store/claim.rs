@@ -1,6 +1,7 @@
 //! Who writes into a store under a server number: one program at a time, or two would give the same ids.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::cli::exit::{Exit, Failure};
@@ -21,6 +22,8 @@ impl Claim {
         let mut options = File::options();
         let file = options
             .create(true)
+            // Whoever may open it may lock it.
+            .mode(0o600)
             .truncate(false)
             .write(true)
             .open(&path)
@@ -43,6 +46,16 @@ impl Claim {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_else_can_take_a_number_away() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let _claim = Claim::take(dir.path(), 1).unwrap();
+        let lock = dir.path().join("server-1.lock").metadata().unwrap();
+        assert_eq!(lock.permissions().mode() & 0o777, 0o600);
+    }
 
     #[test]
     fn number_is_taken_once_at_a_time() {

@@ -25,7 +25,13 @@ pub(crate) struct Tail {
     #[command(flatten)]
     types: Types,
     /// Begin with the last N events
-    #[arg(short = 'n', long = "last", value_name = "N", default_value_t = 10)]
+    #[arg(
+        short = 'n',
+        long = "last",
+        value_name = "N",
+        default_value_t = 10,
+        allow_negative_numbers = true
+    )]
     last: usize,
     /// Print events when they are on disk, not when they are registered
     #[arg(long)]
