@@ -388,6 +388,48 @@ fn damage_is_told_and_the_exit_code_is_6() {
     store(&program, &["check"]).code(6);
 }
 
+#[test]
+fn store_that_cannot_be_opened_is_salvaged_into_a_new_one() {
+    let program = Program::new();
+    let dir = filled(&program, 300);
+    let path = dir.join("store.redb");
+    let mut bytes = fs::read(&path).unwrap();
+    // The version, with its checksum before it.
+    let mut value = crc32c::crc32c(b"version1").to_le_bytes().to_vec();
+    value.push(b'1');
+    let found = bytes.windows(5).enumerate();
+    let places: Vec<_> = found.filter(|(_, window)| *window == value).collect();
+    let places: Vec<_> = places.into_iter().map(|(at, _)| at).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at] ^= 1;
+    }
+    fs::write(&path, &bytes).unwrap();
+    let done = store(&program, &["stats"]).code(6);
+    assert!(done.err.contains("export --salvage"), "{}", done.err);
+    let bytes = fs::read(&path).unwrap();
+    let done = store(&program, &["check"]).code(6);
+    assert!(done.out.contains("the entry version"), "{}", done.out);
+    store(&program, &["export", "--salvage", "--from", "-1h"]).code(2);
+
+    // Of the events none is damaged.
+    store(&program, &["export", "--salvage", "-o", "rest.jsonl"]).code(0);
+    let rest = fs::read_to_string(program.home().join("rest.jsonl")).unwrap();
+    assert_eq!(rest.lines().count(), 300);
+    assert!(fs::read(&path).unwrap() == bytes, "it was changed");
+    program
+        .run(&["store", "import", "rest.jsonl", "--store", "new"])
+        .code(0);
+    let again = program.run(&["store", "export", "--store", "new"]).code(0);
+    assert_eq!(again.out.lines().count(), 300);
+
+    fs::write(&path, b"no store at all").unwrap();
+    for verb in [&["check"][..], &["export", "--salvage"]] {
+        let done = store(&program, verb).code(6);
+        assert!(done.err.contains("cannot read this file"), "{}", done.err);
+    }
+}
+
 fn position(bytes: &[u8], wanted: &[u8]) -> usize {
     let mut windows = bytes.windows(wanted.len());
     windows.position(|window| window == wanted).unwrap()

@@ -60,7 +60,10 @@ fn a_cut_tail_is_reported_and_no_event_comes_back_changed() {
     assert!(
         outcomes
             .get(&Outcome::Reported)
-            .is_some_and(|count| *count > CUTS / 4),
+            .is_some_and(|count| *count > CUTS / 4)
+            && outcomes
+                .get(&Outcome::Salvaged)
+                .is_some_and(|count| *count > CUTS / 10),
         "{outcomes:?}"
     );
 }
@@ -106,6 +109,8 @@ fn a_damaged_latest_event_costs_no_other_and_a_new_one_takes_its_place() {
 enum Outcome {
     /// When it was opened, or by the check.
     Reported,
+    /// When it was opened, which failed, and events can be got out all the same.
+    Salvaged,
     /// The bytes are of no use: every answer is as before.
     Harmless,
     /// It looks like a crash within the last commit, which is as if it had never been.
@@ -160,9 +165,29 @@ impl Original {
 
     fn judge(&self, bytes: Vec<u8>, case: &str) -> Outcome {
         let storage = MemoryStorage::with_bytes(bytes);
+        let untouched = storage.to_bytes();
+        let mut told = 0;
+        let looked = RedbBackend::check_in(Arc::new(storage.clone()), &mut |_| told += 1);
+        let salvaged = self.salvage(&storage, case);
+        assert!(
+            storage.to_bytes() == untouched,
+            "{case}: looking changed it"
+        );
         let Ok(store) = open(&storage, &self.config) else {
-            return Outcome::Reported;
+            assert!(looked.is_err() || told > 0, "{case}: the check is content");
+            return if salvaged.is_some() {
+                Outcome::Salvaged
+            } else {
+                Outcome::Reported
+            };
         };
+        let salvaged = salvaged.unwrap_or_else(|| panic!("{case}: opened, not salvaged"));
+        if told == 0 && looked.is_ok() {
+            assert!(
+                [290, 300].contains(&salvaged),
+                "{case}: {salvaged} salvaged"
+            );
+        }
         let answers = ask(&store, &self.events, case);
         let mut damages = Vec::new();
         let checked = store.check(&mut |damage| damages.push(damage));
@@ -178,6 +203,22 @@ impl Original {
             "{case}: not reported"
         );
         Outcome::Harmless
+    }
+}
+
+impl Original {
+    /// How many events can be got out, each as it was; `None` where the database cannot read its file.
+    fn salvage(&self, storage: &MemoryStorage, case: &str) -> Option<usize> {
+        let mut seen = HashMap::new();
+        let salvaged =
+            RedbBackend::salvage_in(Arc::new(storage.clone()), &mut |_| {}, &mut |event| {
+                let original = self.events.get(&event.id);
+                assert_eq!(original, Some(event), "{case}: salvaged a wrong event");
+                let last = seen.insert(event.id.server, event.id);
+                assert!(last < Some(event.id), "{case}: {} out of order", event.id);
+                ControlFlow::Continue(())
+            });
+        salvaged.ok().map(|count| count as usize)
     }
 }
 

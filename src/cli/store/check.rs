@@ -7,7 +7,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::{Colour, Output, harmless};
 use crate::cli::store::args::Place;
 use crate::cli::store::show;
-use crate::store::Damage;
+use crate::store::{Damage, RedbBackend, StoreError};
 
 /// Arguments of `acqbus store check`.
 #[derive(Debug, Args)]
@@ -19,14 +19,19 @@ pub(crate) struct Check {
 impl Check {
     /// Prints each damage, and how much was looked at.
     pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
-        let store = self.place.open()?;
         let (mut damaged, mut failed) = (0_u64, None);
-        let summary = store.check(&mut |damage| {
+        let mut report = |damage| {
             damaged += 1;
             if failed.is_none() {
                 failed = tell(&damage, out).err();
             }
-        })?;
+        };
+        // One that is too damaged to be opened is looked at too; one that another program has open, by that.
+        let summary = match RedbBackend::check_file(&self.place.dir, &mut report) {
+            Err(error) if error.is_in_use() => self.place.open()?.check(&mut report)?,
+            Err(error) => return Err(unreadable(error)),
+            Ok(summary) => summary,
+        };
         if let Some(failure) = failed {
             return Err(failure);
         }
@@ -65,6 +70,15 @@ impl Check {
     }
 }
 
+/// The database cannot read its own file: there is no next verb for that.
+pub(super) fn unreadable(error: StoreError) -> Failure {
+    if !error.is_damage() {
+        return error.into();
+    }
+    Failure::of(Exit::BadData, &error)
+        .with_hint("a copy of the store; the database cannot read this file at all")
+}
+
 fn tell(damage: &Damage, out: Output) -> Result<(), Failure> {
     if out.is_json() {
         return out.object(&json!({
@@ -82,4 +96,5 @@ Examples:
   acqbus store check --store history
   acqbus store check --store history --json
 
-Each damage is a line, and the exit code is 6 when there is any; all that is whole can still be read.";
+Nothing is changed. Each damage is a line, and the exit code is 6 when there is any; all that is whole can still be
+read, if need be with `acqbus store export --salvage`, which `acqbus store import` takes into a new store.";

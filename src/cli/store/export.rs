@@ -9,13 +9,16 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::print::{Output, note};
+use crate::cli::print::{Colour, Output, harmless, note};
 use crate::cli::signal::Stop;
 use crate::cli::store::args::{Place, Stretch, Types};
+use crate::cli::store::check::unreadable;
 use crate::cli::store::csv;
 use crate::cli::store::progress::Progress;
 use crate::cli::store::show;
 use crate::cli::store::walk::{self, Walk};
+use crate::event::{Event, Subscription};
+use crate::store::RedbBackend;
 
 /// Arguments of `acqbus store export`.
 #[derive(Debug, Args)]
@@ -34,6 +37,9 @@ pub(crate) struct Export {
         conflicts_with_all = ["from", "to"]
     )]
     server_id: Option<i64>,
+    /// Read a store that is damaged, without opening it: every event whose checksum holds
+    #[arg(long, conflicts_with_all = ["from", "to", "server_id"])]
+    salvage: bool,
     /// JSON lines, which keep everything, or comma-separated values
     #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
     format: Format,
@@ -55,6 +61,9 @@ impl Export {
     pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
         let wanted = self.types.subscription()?;
         let stop = Stop::on_ctrl_c()?;
+        if self.salvage {
+            return self.salvage(&wanted, &stop, out);
+        }
         let store = self.place.open()?;
         let servers = match self.server_id {
             Some(server) => vec![server],
@@ -78,18 +87,7 @@ impl Export {
                 asked = Some(exit);
                 return Ok(ControlFlow::Break(()));
             }
-            line.clear();
-            match self.format {
-                Format::Jsonl => {
-                    serde_json::to_writer(&mut line, &**event).map_err(io::Error::from)?;
-                    line.push(b'\n');
-                }
-                Format::Csv => {
-                    let mut text = String::new();
-                    csv::push(event, &mut text);
-                    line.extend_from_slice(text.as_bytes());
-                }
-            }
+            self.format.put(event, &mut line)?;
             target.write(&line)?;
             events += 1;
             progress.set(events);
@@ -99,6 +97,48 @@ impl Export {
         drop(progress);
         self.tell(events, asked.is_none(), out)?;
         Ok(asked.unwrap_or(Exit::Done))
+    }
+
+    /// Writes all that can be read of a damaged store; each damage is told beside it.
+    fn salvage(&self, wanted: &Subscription, stop: &Stop, out: Output) -> Result<Exit, Failure> {
+        let mut target = Target::open(self.output.as_deref())?;
+        if self.format == Format::Csv {
+            target.write(csv::HEADER.as_bytes())?;
+        }
+        let (mut damaged, mut events, mut asked) = (0_u64, 0_u64, None);
+        let (mut failed, mut line) = (Ok(()), Vec::new());
+        let salvaged = RedbBackend::salvage(
+            &self.place.dir,
+            &mut |damage| {
+                damaged += 1;
+                note(&out.paint(Colour::Bad, &harmless(&damage.to_string())));
+            },
+            &mut |event| {
+                if let Ok(exit) = stop.asked().try_recv() {
+                    asked = Some(exit);
+                    return ControlFlow::Break(());
+                }
+                if !wanted.matches(&event.event_type) {
+                    return ControlFlow::Continue(());
+                }
+                events += 1;
+                let put = self.format.put(event, &mut line);
+                failed = put.and_then(|()| target.write(&line));
+                match failed {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                }
+            },
+        );
+        salvaged.map_err(unreadable)?;
+        failed?;
+        target.finish()?;
+        self.tell(events, asked.is_none(), out)?;
+        Ok(match asked {
+            Some(exit) => exit,
+            None if damaged > 0 => Exit::BadData,
+            None => Exit::Done,
+        })
     }
 
     fn tell(&self, events: u64, is_whole: bool, out: Output) -> Result<(), Failure> {
@@ -119,6 +159,25 @@ impl Export {
             text.push_str("; interrupted, there are more");
         }
         note(&text);
+        Ok(())
+    }
+}
+
+impl Format {
+    /// Sets `line` to the line of an event.
+    fn put(self, event: &Event, line: &mut Vec<u8>) -> Result<(), Failure> {
+        line.clear();
+        match self {
+            Self::Jsonl => {
+                serde_json::to_writer(&mut *line, event).map_err(io::Error::from)?;
+                line.push(b'\n');
+            }
+            Self::Csv => {
+                let mut text = String::new();
+                csv::push(event, &mut text);
+                line.extend_from_slice(text.as_bytes());
+            }
+        }
         Ok(())
     }
 }
@@ -184,6 +243,8 @@ Examples:
   acqbus store export --store history --output history.jsonl
   acqbus store export 'rig-1/event/*' --from -1h --store history | jq .payload
   acqbus store export --format csv --store history --output history.csv
+  acqbus store export --salvage --store history --output rest.jsonl
 
 Events come in the order of time. JSON lines keep everything: `acqbus store import` gives the same events again.
-With --from or --to the time series is read, without them everything that the store keeps.";
+With --from or --to the time series is read, without them everything that the store keeps.
+With --salvage a damaged store is read that cannot be opened; damage is told, and the exit code is 6 then.";

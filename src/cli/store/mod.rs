@@ -102,7 +102,9 @@ impl From<StoreError> for Failure {
             ),
             error if error.is_damage() => (
                 Exit::BadData,
-                Some("acqbus store check, which tells all that is damaged; the rest can be read"),
+                Some(
+                    "acqbus store check, which tells all that is damaged; what is whole comes out with acqbus store export --salvage",
+                ),
             ),
             error if error.is_full() => {
                 (Exit::Failed, Some("room on the disk, or another --store"))

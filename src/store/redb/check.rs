@@ -11,12 +11,13 @@ use crate::store::StoreError;
 use super::blocks;
 use super::chunks::Entry;
 use super::core::Core;
-use super::database::Snapshot;
+use super::database::{Database, Snapshot};
 use super::keys::{self, NO_SLOT};
 use super::latest;
 use super::memtable::{self, Key};
 use super::meta::{self, Fact};
 use super::reader::Reader;
+use super::rebuild;
 use super::types;
 
 /// One thing in a store that is not what was written.
@@ -28,6 +29,16 @@ pub struct Damage {
     pub what: String,
     /// How it shows.
     pub reason: String,
+}
+
+impl Damage {
+    /// What an error tells that is damage; `None` for another one.
+    pub(super) fn of(error: StoreError) -> Option<Self> {
+        match error {
+            StoreError::Damaged { what, reason } => Some(Self { what, reason }),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Damage {
@@ -58,28 +69,47 @@ pub(super) fn check(
 ) -> Result<CheckSummary, StoreError> {
     let snapshot = core.open_state()?.snapshot.clone();
     let reader = core.reader(snapshot)?;
+    let mut summary = look(&reader, report)?;
+    drop(reader);
+    for found in &core.found_at_open {
+        damage(&mut summary, report, &found.what, &found.reason);
+    }
+    integrity(&core.database, &mut summary, report)?;
+    Ok(summary)
+}
+
+/// Checks what is ours.
+pub(super) fn look(
+    reader: &Reader,
+    report: &mut dyn FnMut(Damage),
+) -> Result<CheckSummary, StoreError> {
     let mut check = Check {
-        reader: &reader,
+        reader,
         report,
         summary: CheckSummary::default(),
     };
-    check.everything(core)?;
-    let summary = check.summary;
-    drop(reader);
-    let mut summary = summary;
-    // Last, for it opens the file anew and may put it right.
-    match core.database.check_integrity() {
+    check.everything()?;
+    Ok(check.summary)
+}
+
+/// Checks the pages of the database. To be done last, for it opens the file anew and may put it right.
+pub(super) fn integrity(
+    database: &Database,
+    summary: &mut CheckSummary,
+    report: &mut dyn FnMut(Damage),
+) -> Result<(), StoreError> {
+    match database.check_integrity() {
         Ok(true) => {}
         Ok(false) => damage(
-            &mut summary,
+            summary,
             report,
             "the pages of the database",
             "some were not right, and are now",
         ),
-        Err(StoreError::Damaged { what, reason }) => damage(&mut summary, report, &what, &reason),
+        Err(StoreError::Damaged { what, reason }) => damage(summary, report, &what, &reason),
         Err(error) => return Err(error),
     }
-    Ok(summary)
+    Ok(())
 }
 
 struct Check<'a> {
@@ -95,16 +125,14 @@ struct Series {
 }
 
 impl Check<'_> {
-    fn everything(&mut self, core: &Core) -> Result<(), StoreError> {
+    fn everything(&mut self) -> Result<(), StoreError> {
         let snapshot = self.reader.snapshot().clone();
         let (series, servers) = self.facts(&snapshot)?;
-        let type_count = match types::read(&snapshot) {
-            Ok(types) => types.len(),
-            Err(error) => {
-                self.damaged(error)?;
-                core.open_state()?.catalog.len()
-            }
-        };
+        let mut of_types = Vec::new();
+        types::survey(&snapshot, &mut |error| of_types.push(error))?;
+        for error in of_types {
+            self.damaged(error)?;
+        }
         for found in self.reader.walk()? {
             self.judge(found.map(drop), |summary| summary.events += 1)?;
         }
@@ -112,13 +140,14 @@ impl Check<'_> {
             self.judge(found, |_| ())?;
         }
         for one in &series {
-            self.series(one, type_count as u32)?;
+            self.or_damaged(|check| check.series(one))?;
         }
         for server in servers {
-            self.server(server, &series)?;
+            self.or_damaged(|check| check.server(server, &series))?;
         }
         for found in latest::all(&snapshot, self.reader.types())? {
-            let agrees = found.and_then(|(_, event)| self.latest(&*event?));
+            let found = found.map_err(|spoilt| spoilt.error);
+            let agrees = found.and_then(|(_, event)| self.latest(&event));
             self.judge(agrees, |summary| summary.latest += 1)?;
         }
         Ok(())
@@ -134,14 +163,21 @@ impl Check<'_> {
                     Err(error) => self.damaged(error)?,
                 },
                 Ok(_) => {}
-                Err(error) => self.damaged(error)?,
+                Err(spoilt) => self.damaged(spoilt.error)?,
             }
         }
+        // A damaged fact hides no server.
+        match rebuild::servers(self.reader) {
+            Ok(indexed) => servers.extend(indexed),
+            Err(error) => self.damaged(error)?,
+        }
+        servers.sort_unstable();
+        servers.dedup();
         Ok((series, servers))
     }
 
     /// The index of a series and those of its types have the same entries, and each leads to its event.
-    fn series(&mut self, series: &Series, type_count: u32) -> Result<(), StoreError> {
+    fn series(&mut self, series: &Series) -> Result<(), StoreError> {
         let prefix = keys::partition_prefix(series.id);
         let reader = self.reader;
         let all = self.index(
@@ -150,7 +186,7 @@ impl Check<'_> {
             |entry| leads_to_event(reader, entry, series.order_by),
         )?;
         let mut of_types = 0;
-        for type_number in 0..type_count {
+        for type_number in 0..reader.types().count() {
             let what = format!("the index of type {type_number} in series {}", series.id);
             of_types += self.index(&what, &keys::type_prefix(series.id, type_number), |entry| {
                 if entry.type_number != type_number {
@@ -253,6 +289,17 @@ impl Check<'_> {
             Err(error) => self.damaged(error)?,
         }
         Ok(count)
+    }
+
+    /// Where a part cannot be looked at, the next one can.
+    fn or_damaged(
+        &mut self,
+        look: impl FnOnce(&mut Self) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        match look(self) {
+            Err(error) => self.damaged(error),
+            Ok(()) => Ok(()),
+        }
     }
 
     fn judge(

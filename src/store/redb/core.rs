@@ -13,6 +13,7 @@ use crate::store::admission::Admission;
 use crate::store::{Callbacks, Conditions, StoreConfig, StoreError};
 
 use super::blocks::BlockCache;
+use super::check::Damage;
 use super::database::{self, Database, Snapshot};
 use super::memtable;
 use super::meta::{self, Fact};
@@ -40,6 +41,8 @@ pub(super) struct Core {
     /// Sessions that were reserved, by server; held while a reservation is written.
     pub(super) sessions: Mutex<HashMap<i64, i64>>,
     pub(super) clock: Clock,
+    /// Damage that did not keep it from being opened.
+    pub(super) found_at_open: Vec<Damage>,
 }
 
 /// Tells what time it is.

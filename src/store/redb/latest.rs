@@ -50,8 +50,9 @@ pub(super) fn write(
 /// Says of the latest event of a type that no partition has it any more.
 pub(super) fn mark_only_there(tx: &WriteTx<'_>, type_number: u32) -> Result<(), StoreError> {
     match tx.get(Table::Latest, &type_number.to_be_bytes())? {
-        Some(value) => put(tx, type_number, true, value),
-        None => Ok(()),
+        // A new checksum would make damage look right.
+        Some(value) if decode(type_number, &value).is_ok() => put(tx, type_number, true, value),
+        _ => Ok(()),
     }
 }
 
@@ -67,21 +68,40 @@ pub(super) fn read(
         .transpose()
 }
 
-/// The number of a type and its latest event, or what is wrong with that.
-type OfType = (u32, Result<Arc<Event>, StoreError>);
+/// A latest event that cannot be read.
+#[derive(Debug)]
+pub(super) struct Spoilt {
+    /// Of this type, if it is the value that is damaged and not the key; `None` where the table itself is.
+    pub(super) type_number: Option<u32>,
+    pub(super) error: StoreError,
+}
 
-/// Every latest event with the number of its type, past those that are damaged.
+/// Every latest event with the number of its type; a damaged one gives an error, and the walk goes on behind it.
 pub(super) fn all<'a>(
     snapshot: &Snapshot,
     types: &'a TypeNames,
-) -> Result<impl Iterator<Item = Result<OfType, StoreError>> + use<'a>, StoreError> {
+) -> Result<impl Iterator<Item = Result<(u32, Arc<Event>), Spoilt>> + use<'a>, StoreError> {
     let pairs = snapshot.range(Table::Latest, (Bound::Unbounded, Bound::Unbounded))?;
-    Ok(pairs.map(|pair| {
-        let (key, value) = pair?;
+    let mut last = None;
+    Ok(pairs.map(move |pair| {
+        let of_table = |error| Spoilt {
+            type_number: None,
+            error,
+        };
+        let (key, value) = pair.map_err(of_table)?;
         let type_number = (*key).try_into().map(u32::from_be_bytes);
-        let type_number =
-            type_number.map_err(|_| damaged(&key.escape_ascii(), "its key has another length"))?;
-        Ok((type_number, event(type_number, &value, types)))
+        let Ok(type_number) = type_number else {
+            let error = damaged(&key.escape_ascii(), "its key has another length");
+            return Err(of_table(error));
+        };
+        if last.replace(type_number) >= Some(type_number) {
+            return Err(of_table(damaged(&type_number, "its key is out of order")));
+        }
+        let event = event(type_number, &value, types).map_err(|error| Spoilt {
+            type_number: Some(type_number),
+            error,
+        })?;
+        Ok((type_number, event))
     }))
 }
 

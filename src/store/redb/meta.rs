@@ -36,6 +36,17 @@ impl Fact {
         }
     }
 
+    /// Whether a damaged value says that it belongs to another key, so that it may be the key that is damaged.
+    fn contradicts(self, value: &[u8]) -> bool {
+        match self {
+            Self::Last(server) => {
+                let last = value.get(4..).map(last_from_bytes);
+                !matches!(last, Some(Ok((id, _))) if id.server == server)
+            }
+            _ => false,
+        }
+    }
+
     fn parse(key: &[u8]) -> Option<Self> {
         let server = |bytes: &[u8]| bytes.try_into().map(i64::from_be_bytes).ok();
         if let Some(rest) = key.strip_prefix(LAST) {
@@ -77,15 +88,33 @@ pub(super) fn number(fact: Fact, value: &[u8]) -> Result<u64, StoreError> {
     number.map_err(|_| damaged(&fact.key(), "it is no number of 8 bytes"))
 }
 
+/// An entry that is not what was written.
+#[derive(Debug)]
+pub(super) struct Spoilt {
+    /// What its key says; `None` where it says nothing, or the table itself is damaged.
+    pub(super) fact: Option<Fact>,
+    pub(super) error: StoreError,
+}
+
 /// Every fact, one after the other; a damaged one gives an error, and the walk goes on behind it.
 pub(super) fn all(
     snapshot: &Snapshot,
-) -> Result<impl Iterator<Item = Result<(Fact, Vec<u8>), StoreError>>, StoreError> {
+) -> Result<impl Iterator<Item = Result<(Fact, Vec<u8>), Spoilt>> + use<>, StoreError> {
     let pairs = snapshot.range(Table::Meta, (Bound::Unbounded, Bound::Unbounded))?;
-    Ok(pairs.map(|pair| {
-        let (key, value) = pair?;
-        let value = checked(&key, &value)?;
-        let fact = Fact::parse(&key).ok_or_else(|| damaged(&key, "its key is none of ours"))?;
+    let mut last = Vec::new();
+    Ok(pairs.map(move |pair| {
+        let of_table = |error| Spoilt { fact: None, error };
+        let (key, value) = pair.map_err(of_table)?;
+        if *last >= *key {
+            return Err(of_table(damaged(&key, "its key is out of order")));
+        }
+        last = key.to_vec();
+        let fact = Fact::parse(&key);
+        let fact = fact.ok_or_else(|| of_table(damaged(&key, "its key is none of ours")))?;
+        let value = checked(&key, &value).map_err(|error| Spoilt {
+            fact: Some(fact).filter(|fact| !fact.contradicts(&value)),
+            error,
+        })?;
         Ok((fact, value.to_vec()))
     }))
 }
@@ -196,7 +225,8 @@ mod tests {
             |tx: &WriteTx<'_>| tx.put(Table::Meta, &Fact::Sessions(7).key(), b"....12345679");
         database.write(Commit::Fast, spoil).unwrap();
         let errors: Vec<_> = read().into_iter().filter_map(Result::err).collect();
-        assert!(errors.len() == 1 && errors[0].is_damage());
+        assert!(errors.len() == 1 && errors[0].error.is_damage());
+        assert_eq!(errors[0].fact, Some(Fact::Sessions(7)));
     }
 
     #[test]

@@ -28,7 +28,9 @@ mod open;
 mod partitions;
 mod query;
 mod reader;
+mod rebuild;
 mod record;
+mod salvage;
 mod state;
 mod stats;
 mod types;
@@ -163,6 +165,59 @@ impl RedbBackend {
     pub fn check(&self, report: &mut dyn FnMut(Damage)) -> Result<CheckSummary, StoreError> {
         check::check(&self.core, report)
     }
+
+    /// Verifies everything as [`check`](Self::check) does, of a store that is not open and may be too damaged for that.
+    ///
+    /// Nothing in the directory is changed. What a crash left is looked at as opening it would find it.
+    ///
+    /// # Errors
+    /// [`StoreError::is_not_found`]; [`StoreError::is_in_use`]; [`StoreError::is_damage`] where the database cannot read its own
+    /// file at all, so that nothing more can be told; [`StoreError::Io`].
+    pub fn check_file(
+        dir: &Path,
+        report: &mut dyn FnMut(Damage),
+    ) -> Result<CheckSummary, StoreError> {
+        salvage::check(file_to_read(dir)?, report)
+    }
+
+    /// As [`check_file`](Self::check_file), in other storage than a directory.
+    ///
+    /// # Errors
+    /// As [`check_file`](Self::check_file).
+    pub fn check_in(
+        storage: Arc<dyn Storage>,
+        report: &mut dyn FnMut(Damage),
+    ) -> Result<CheckSummary, StoreError> {
+        salvage::check(storage, report)
+    }
+
+    /// Shows every event of a damaged store whose checksum holds, and reports what cannot be read; gives how many events there were.
+    ///
+    /// The store must not be open, and nothing in its directory is changed. Events of one server come in the order of their ids,
+    /// so that another store takes them all in. An event whose type cannot be read is left out, and so is one that a cleanup has
+    /// removed, unless it is damaged which those are. A break of `visit` ends it.
+    ///
+    /// # Errors
+    /// As [`check_file`](Self::check_file).
+    pub fn salvage(
+        dir: &Path,
+        report: &mut dyn FnMut(Damage),
+        visit: &mut dyn FnMut(&Arc<Event>) -> ControlFlow<()>,
+    ) -> Result<u64, StoreError> {
+        salvage::salvage(file_to_read(dir)?, report, visit)
+    }
+
+    /// As [`salvage`](Self::salvage), in other storage than a directory.
+    ///
+    /// # Errors
+    /// As [`check_file`](Self::check_file).
+    pub fn salvage_in(
+        storage: Arc<dyn Storage>,
+        report: &mut dyn FnMut(Damage),
+        visit: &mut dyn FnMut(&Arc<Event>) -> ControlFlow<()>,
+    ) -> Result<u64, StoreError> {
+        salvage::salvage(storage, report, visit)
+    }
 }
 
 impl Backend for RedbBackend {
@@ -247,6 +302,22 @@ impl Drop for RedbBackend {
         if let Err(error) = self.close() {
             log::error!("the store was not closed well: {error}");
         }
+    }
+}
+
+/// The file of a store that is there.
+fn file_to_read(dir: &Path) -> Result<Arc<dyn Storage>, StoreError> {
+    let path = dir.join(FILE);
+    match path.try_exists() {
+        Ok(true) => Ok(Arc::new(FileStorage::read_only(path))),
+        Ok(false) => Err(StoreError::NotFound {
+            path: dir.to_owned(),
+        }),
+        Err(source) => Err(StoreError::Io {
+            action: "opening",
+            path,
+            source,
+        }),
     }
 }
 

@@ -11,13 +11,16 @@ use crate::store::{Callbacks, Conditions, StoreConfig, StoreError};
 
 use super::blocks::{BlockCache, BlockReader, Stored};
 use super::catalog::{Catalog, Rules};
+use super::check::Damage;
 use super::core::{Clock, Core};
 use super::database::{Commit, Database, DatabaseOptions, Snapshot, Storage};
 use super::latest;
 use super::ledger::Ledger;
 use super::memtable::{Memtable, Row};
-use super::meta::{self, Fact};
+use super::meta::{self, Fact, Spoilt};
 use super::partitions::{self, Partition};
+use super::reader::Reader;
+use super::rebuild;
 use super::state::State;
 use super::types;
 use super::writer::Writer;
@@ -35,7 +38,7 @@ pub(super) fn open(
     };
     let database = Arc::new(Database::open(Arc::clone(&storage), options)?);
     let snapshot = database.snapshot()?;
-    let known = Known::read(&snapshot, &storage)?;
+    let (mut known, mut damages) = Known::read(&snapshot, &storage)?;
     let partitions = prepare(&database, &known, &config)?;
     let orders: Arc<[_]> = partitions
         .iter()
@@ -44,10 +47,6 @@ pub(super) fn open(
 
     let mut admission = Admission::new(&config);
     let mut ledger = Ledger::default();
-    for (id, timestamp) in &known.last {
-        admission.resume(*id, *timestamp);
-        ledger.set_last(*id, *timestamp);
-    }
     let rules = Rules {
         partitions: config
             .partitions()
@@ -57,10 +56,28 @@ pub(super) fn open(
         as_reference: config.reference_partitions,
     };
     let catalog = Catalog::new(rules, &mut admission, types::read(&snapshot)?);
-    load_latest(&snapshot, &catalog, &admission, &mut ledger)?;
+    let cache = Arc::new(BlockCache::new(config.cache_bytes));
+    let reader = Reader::new(snapshot.clone(), &cache, catalog.names());
+    damages.extend(known.rebuild(&reader, &database)?);
+    for (id, timestamp) in &known.last {
+        admission.resume(*id, *timestamp);
+        ledger.set_last(*id, *timestamp);
+    }
+    let series: Vec<u32> = known.partitions.values().copied().collect();
+    damages.extend(load_latest(
+        &reader,
+        &series,
+        &catalog,
+        &admission,
+        &mut ledger,
+        &database,
+    )?);
+    drop(reader);
+    for damage in &damages {
+        log::error!("the store is opened all the same: {damage}");
+    }
 
     let mut memtable = Memtable::new(&orders, known.indexed);
-    let cache = Arc::new(BlockCache::new(config.cache_bytes));
     let blocks = BlockReader::new(&snapshot, Arc::clone(&cache), Arc::clone(catalog.names()));
     for found in blocks.walk(known.indexed)? {
         let found = found?;
@@ -113,6 +130,7 @@ pub(super) fn open(
         partitions,
         sessions: Mutex::new(known.sessions),
         clock,
+        found_at_open: damages,
     };
     Ok((core, writer))
 }
@@ -126,13 +144,31 @@ struct Known {
     last: Vec<(crate::event::EventId, crate::event::Timestamp)>,
     sessions: HashMap<i64, i64>,
     partitions: HashMap<String, u32>,
+    /// Servers whose last event, or whose sessions, are damaged.
+    lost_last: Vec<i64>,
+    lost_sessions: Vec<i64>,
 }
 
 impl Known {
-    fn read(snapshot: &Snapshot, storage: &Arc<dyn Storage>) -> Result<Self, StoreError> {
-        let mut known = Self::default();
-        for fact in meta::all(snapshot)? {
-            let (fact, value) = fact?;
+    /// What is there, and what is damaged of it and can be rebuilt.
+    fn read(
+        snapshot: &Snapshot,
+        storage: &Arc<dyn Storage>,
+    ) -> Result<(Self, Vec<Damage>), StoreError> {
+        let (mut known, mut damages) = (Self::default(), Vec::new());
+        for found in meta::all(snapshot)? {
+            let (fact, value) = match found {
+                Ok(found) => found,
+                Err(Spoilt { fact, error }) => {
+                    match fact {
+                        Some(Fact::Last(server)) => known.lost_last.push(server),
+                        Some(Fact::Sessions(server)) => known.lost_sessions.push(server),
+                        _ => return Err(error),
+                    }
+                    damages.extend(Damage::of(error));
+                    continue;
+                }
+            };
             match fact {
                 Fact::Version => known.version = Some(meta::text(fact, value)?),
                 Fact::Identifier => known.identifier = Some(meta::text(fact, value)?),
@@ -154,8 +190,52 @@ impl Known {
                 found: version.clone(),
                 known: VERSION,
             }),
-            _ => Ok(known),
+            _ => Ok((known, damages)),
         }
+    }
+
+    /// Rebuilds the last events of servers from their indexes, and sets the sessions of all whose are not known to what nobody can
+    /// have reached; writes both.
+    fn rebuild(&mut self, reader: &Reader, database: &Database) -> Result<Vec<Damage>, StoreError> {
+        if self.lost_last.is_empty() && self.lost_sessions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut damages = Vec::new();
+        for server in &self.lost_last {
+            match rebuild::last(reader, *server)? {
+                Some(last) => self.last.push(last),
+                None => damages.push(Damage {
+                    what: format!("the last event of server {server}"),
+                    reason: "its index does not tell it either".to_owned(),
+                }),
+            }
+        }
+        let mut servers: Vec<i64> = self.last.iter().map(|(id, _)| id.server).collect();
+        servers.extend(self.lost_last.iter().chain(&self.lost_sessions));
+        servers.sort_unstable();
+        servers.dedup();
+        // Which server damaged sessions are of is not certain, for it may be the key that is damaged.
+        servers.retain(|server| !self.sessions.contains_key(server));
+        for server in &servers {
+            let last = self.last.iter().find(|(id, _)| id.server == *server);
+            let last = last.map_or(0, |(id, _)| id.session);
+            let floor = last.saturating_add(SESSIONS_MARGIN);
+            self.sessions.insert(*server, floor);
+        }
+        database.write(Commit::QuickRepair, |tx| {
+            for (id, timestamp) in &self.last {
+                if self.lost_last.contains(&id.server) {
+                    let bytes = meta::last_to_bytes(*id, *timestamp);
+                    meta::put(tx, Fact::Last(id.server), &bytes)?;
+                }
+            }
+            for server in &servers {
+                let floor = self.sessions[server];
+                meta::put(tx, Fact::Sessions(*server), &floor.to_be_bytes())?;
+            }
+            Ok(())
+        })?;
+        Ok(damages)
     }
 }
 
@@ -193,29 +273,50 @@ fn prepare(
     Ok(partitions)
 }
 
-/// The latest events that the configuration still wants.
+/// The latest events that the configuration still wants; a damaged one is taken from the indexes, where these prove it.
 fn load_latest(
-    snapshot: &Snapshot,
+    reader: &Reader,
+    series: &[u32],
     catalog: &Catalog,
     admission: &Admission,
     ledger: &mut Ledger,
-) -> Result<(), StoreError> {
-    for found in latest::all(snapshot, catalog.names())? {
-        match found? {
-            (type_number, Ok(event)) => {
-                if catalog.places(type_number).latest && admission.passes(&event) {
-                    ledger.set_latest(type_number, event);
-                }
+    database: &Database,
+) -> Result<Vec<Damage>, StoreError> {
+    let (mut damages, mut rebuilt) = (Vec::new(), Vec::new());
+    for found in latest::all(reader.snapshot(), catalog.names())? {
+        let (type_number, event) = match found {
+            Ok(found) => found,
+            Err(latest::Spoilt {
+                type_number: Some(type_number),
+                error: StoreError::Damaged { what, reason },
+            }) => {
+                let event = rebuild::latest(reader, series, type_number)?;
+                let Some(event) = event else {
+                    // Queries for it say so; the rest of the store is of use.
+                    ledger.set_damaged(type_number, reason.clone());
+                    let reason = reason + UNPROVEN;
+                    damages.push(Damage { what, reason });
+                    continue;
+                };
+                let reason = reason + REBUILT;
+                damages.push(Damage { what, reason });
+                rebuilt.push((type_number, Arc::clone(&event)));
+                (type_number, event)
             }
-            (type_number, Err(StoreError::Damaged { what, reason })) => {
-                // Queries for it say so; the rest of the store is of use.
-                log::error!("{what} is damaged: {reason}");
-                ledger.set_damaged(type_number, reason);
-            }
-            (_, Err(error)) => return Err(error),
+            Err(spoilt) => return Err(spoilt.error),
+        };
+        if catalog.places(type_number).latest && admission.passes(&event) {
+            ledger.set_latest(type_number, event);
         }
     }
-    Ok(())
+    if !rebuilt.is_empty() {
+        database.write(Commit::QuickRepair, |tx| {
+            rebuilt
+                .iter()
+                .try_for_each(|(number, event)| latest::write(tx, *number, event, false))
+        })?;
+    }
+    Ok(damages)
 }
 
 /// The row of an event that was committed; one that the configuration no longer wants is in no store.
@@ -249,5 +350,9 @@ fn recover(
     row
 }
 
+/// Added to the last session of a server where nothing says which ones were handed out: a million a second for twelve days.
+const SESSIONS_MARGIN: i64 = 1 << 40;
+const REBUILT: &str = "; it was taken from the indexes";
+const UNPROVEN: &str = "; no other is proven to be it, and none is given";
 /// Version of the file.
 const VERSION: &str = "1";

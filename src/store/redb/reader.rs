@@ -48,6 +48,13 @@ impl Reader {
         self.blocks.walk(0)
     }
 
+    /// Every event of the file that is in use, or may be where nothing says so.
+    pub(super) fn walk_in_use(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<Stored, StoreError>> + use<>, StoreError> {
+        self.blocks.walk_in_use()
+    }
+
     /// The event in a slot.
     pub(super) fn event(&self, slot: u64) -> Result<Arc<Event>, StoreError> {
         self.blocks.event(slot)

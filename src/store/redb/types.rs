@@ -12,7 +12,8 @@ use crate::store::StoreError;
 /// The event types by their numbers, from 0; types are added and never change.
 #[derive(Debug, Default)]
 pub(super) struct TypeNames {
-    types: RwLock<Vec<EventType>>,
+    /// `None` where a damaged file does not say.
+    types: RwLock<Vec<Option<EventType>>>,
 }
 
 impl TypeNames {
@@ -20,18 +21,23 @@ impl TypeNames {
     #[cfg(test)]
     pub(super) fn new(types: Vec<EventType>) -> Self {
         Self {
-            types: RwLock::new(types),
+            types: RwLock::new(types.into_iter().map(Some).collect()),
         }
     }
 
     /// Adds the type of the next number.
     pub(super) fn push(&self, event_type: EventType) {
-        self.types.write().push(event_type);
+        self.types.write().push(Some(event_type));
     }
 
     /// The type of a number.
     pub(super) fn get(&self, number: u32) -> Option<EventType> {
-        self.types.read().get(number as usize).cloned()
+        self.types.read().get(number as usize).cloned().flatten()
+    }
+
+    /// One more than the highest number.
+    pub(super) fn count(&self) -> u32 {
+        self.types.read().len() as u32
     }
 }
 
@@ -67,6 +73,52 @@ pub(super) fn read(snapshot: &Snapshot) -> Result<Vec<EventType>, StoreError> {
         types.push(event_type.ok_or_else(|| damaged(number, "its checksum is wrong"))?);
     }
     Ok(types)
+}
+
+/// The event types of a file that may be damaged: those that are as they were written; the others are told.
+///
+/// # Errors
+/// Those of the snapshot other than damage.
+pub(super) fn survey(
+    snapshot: &Snapshot,
+    tell: &mut dyn FnMut(StoreError),
+) -> Result<TypeNames, StoreError> {
+    let mut types: Vec<Option<EventType>> = Vec::new();
+    let mut told = Vec::new();
+    for pair in snapshot.range(Table::Types, (Bound::Unbounded, Bound::Unbounded))? {
+        let (key, value) = match pair {
+            Ok(pair) => pair,
+            Err(error) if error.is_damage() => {
+                tell(error);
+                break;
+            }
+            Err(error) => return Err(error),
+        };
+        let number = (*key).try_into().map(u32::from_be_bytes);
+        let Ok(number) = number else {
+            tell(damaged(types.len() as u32, "its key has another length"));
+            continue;
+        };
+        // The checksum is over the number too: one that is right is none that damage made up.
+        let Some(event_type) = decode(number, &value) else {
+            tell(damaged(number, "its checksum is wrong"));
+            told.push(number);
+            continue;
+        };
+        let at = number as usize;
+        if types.len() <= at {
+            types.resize(at + 1, None);
+        }
+        types[at] = Some(event_type);
+    }
+    for (number, event_type) in (0..).zip(&types) {
+        if event_type.is_none() && !told.contains(&number) {
+            tell(damaged(number, "it is missing"));
+        }
+    }
+    Ok(TypeNames {
+        types: RwLock::new(types),
+    })
 }
 
 /// Checksum over the number and the rest, then each segment with its length in front.
@@ -139,6 +191,33 @@ mod tests {
         let cut = |tx: &WriteTx<'_>| tx.delete(Table::Types, &1_u32.to_be_bytes());
         assert!(database.write(Commit::Fast, cut).unwrap());
         assert!(read(&database.snapshot().unwrap()).unwrap_err().is_damage());
+    }
+
+    #[test]
+    fn a_survey_tells_each_damaged_type_and_has_the_others() {
+        let storage = Arc::new(MemoryStorage::default());
+        let database = Database::open(storage, DatabaseOptions::default()).unwrap();
+        let types: Vec<_> = ["a", "b", "c", "d"].map(EventType::from).to_vec();
+        database
+            .write(Commit::Fast, |tx| {
+                write(tx, &(0, types.clone()))?;
+                tx.put(Table::Types, &1_u32.to_be_bytes(), b"....spoilt")?;
+                tx.delete(Table::Types, &2_u32.to_be_bytes())
+            })
+            .unwrap();
+        let mut told = Vec::new();
+        let snapshot = database.snapshot().unwrap();
+        let names = survey(&snapshot, &mut |error| told.push(error.to_string())).unwrap();
+        let found: Vec<_> = (0..names.count()).map(|number| names.get(number)).collect();
+        let expected = [Some(types[0].clone()), None, None, Some(types[3].clone())];
+        assert_eq!(found, expected);
+        assert_eq!(
+            told,
+            [
+                "event type 1 is damaged: its checksum is wrong",
+                "event type 2 is damaged: it is missing"
+            ]
+        );
     }
 
     proptest! {

@@ -77,11 +77,26 @@ impl BlockReader {
         let range = |bounds| self.snapshot.range(Table::Blocks, bounds);
         let first = range((Bound::Unbounded, up_to))?.next_back().transpose()?;
         Ok(Walk {
+            snapshot: self.snapshot.clone(),
             types: self.types.clone(),
             from: slot,
+            at: slot,
             first,
             pairs: range((behind, Bound::Unbounded))?,
             block: None,
+            only_in_use: false,
+            live: None,
+        })
+    }
+
+    /// All events as [`walk`](Self::walk) gives them, but for those that are known to be no longer in use.
+    ///
+    /// # Errors
+    /// Those of the snapshot.
+    pub(in crate::store::redb) fn walk_in_use(&self) -> Result<Walk, StoreError> {
+        Ok(Walk {
+            only_in_use: true,
+            ..self.walk(0)?
         })
     }
 }
@@ -135,12 +150,18 @@ pub(in crate::store::redb) fn average_bytes(snapshot: &Snapshot) -> Result<f64, 
 /// Events in the order of their slots.
 #[derive(Debug)]
 pub(in crate::store::redb) struct Walk {
+    snapshot: Snapshot,
     types: Arc<TypeNames>,
     from: u64,
+    /// The first slot of the last block that was found.
+    at: u64,
     first: Option<(Value, Value)>,
     pairs: Pairs,
     /// A checked block, and which record is next.
     block: Option<(Value, usize)>,
+    only_in_use: bool,
+    /// Which of its events are in use, where that is asked and known.
+    live: Option<Live>,
 }
 
 impl Walk {
@@ -151,11 +172,56 @@ impl Walk {
             let at = *next;
             let slot = block.slot(at)?;
             *next += 1;
-            if slot >= self.from {
+            let is_dead = (self.live.as_ref())
+                .is_some_and(|live| !live.contains(slot.saturating_sub(block.base())));
+            if slot >= self.from && !is_dead {
                 let record = block.record_on(at).ok_or_else(|| missing(slot));
                 return Some(record.and_then(|record| stored(&self.types, slot, record)));
             }
         }
+    }
+}
+
+impl Walk {
+    /// Where the database cannot read its own page: goes on with the first block behind it that can be found.
+    fn skip(&mut self) -> Result<(), StoreError> {
+        let (mut bad, mut good) = (0, None);
+        for step in (0..u64::BITS).map(|bits| 1 << bits) {
+            let Some(slot) = self.at.checked_add(step) else {
+                break;
+            };
+            match self.first_from(slot) {
+                Ok(found) => {
+                    good = Some((step, found));
+                    break;
+                }
+                Err(error) if error.is_damage() => bad = step,
+                Err(error) => return Err(error),
+            }
+        }
+        let Some((mut step, mut found)) = good else {
+            return Ok(());
+        };
+        // The page ends somewhere between the two.
+        while step - bad > 1 {
+            let middle = bad + (step - bad) / 2;
+            match self.first_from(self.at + middle) {
+                Ok(nearer) => (step, found) = (middle, nearer),
+                Err(error) if error.is_damage() => bad = middle,
+                Err(error) => return Err(error),
+            }
+        }
+        (self.first, self.pairs) = found;
+        Ok(())
+    }
+
+    /// The first block from a slot on, and those behind it.
+    fn first_from(&self, slot: u64) -> Result<(Option<(Value, Value)>, Pairs), StoreError> {
+        let key = block_key(slot);
+        let from = (Bound::Included(&key[..]), Bound::Unbounded);
+        let mut pairs = self.snapshot.range(Table::Blocks, from)?;
+        let first = pairs.next().transpose()?;
+        Ok((first, pairs))
     }
 }
 
@@ -172,12 +238,23 @@ impl Iterator for Walk {
                 Some(pair) => Ok(pair),
                 None => self.pairs.next()?,
             };
-            let checked = pair.and_then(|(key, value)| {
-                Block::check(&key, &value)?;
-                Ok(value)
-            });
-            match checked {
-                Ok(value) => self.block = Some((value, 0)),
+            let (key, value) = match pair {
+                Ok(pair) => pair,
+                Err(error) if error.is_damage() => {
+                    return Some(Err(self.skip().err().unwrap_or(error)));
+                }
+                Err(error) => return Some(Err(error)),
+            };
+            match Block::check(&key, &value) {
+                Ok(block) => {
+                    self.at = self.at.max(block.base());
+                    if self.only_in_use {
+                        let live = self.snapshot.get(Table::Live, &key);
+                        let live = live.ok().flatten();
+                        self.live = live.and_then(|live| Live::decode(&key, &live));
+                    }
+                    self.block = Some((value, 0));
+                }
                 Err(error) => return Some(Err(error)),
             }
         }

@@ -74,6 +74,36 @@ impl ChunkReader {
         self.all(prefix, Order::Descending)?.next().transpose()
     }
 
+    /// The prefixes of all maps whose prefix begins with a byte and has that many bytes.
+    ///
+    /// # Errors
+    /// Those of the snapshot.
+    pub(in crate::store::redb) fn prefixes(
+        &self,
+        kind: u8,
+        len: usize,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut found: Vec<Vec<u8>> = Vec::new();
+        let mut from = vec![len as u8, kind];
+        loop {
+            let bounds = (Bound::Included(&*from), Bound::Unbounded);
+            let Some(pair) = self.snapshot.range(Table::Chunks, bounds)?.next() else {
+                return Ok(found);
+            };
+            let (key, _) = pair?;
+            let Some(prefix) = key.get(1..=len).filter(|prefix| {
+                usize::from(key[0]) == len && prefix[0] == kind && **prefix >= from[1..]
+            }) else {
+                return Ok(found);
+            };
+            found.push(prefix.to_vec());
+            from.truncate(1);
+            from.extend_from_slice(prefix);
+            from.extend(HIGHEST);
+            from.push(0);
+        }
+    }
+
     /// How many entries a map has, as it was counted when they were written.
     pub(in crate::store::redb) fn count(&self, prefix: &[u8]) -> Result<u64, StoreError> {
         let key = count_key(prefix);

@@ -4,6 +4,7 @@
 //! engine refuses everything, so the door drops it and opens the [`Storage`] again at the next use.
 
 mod guard;
+mod overlay;
 mod snapshot;
 mod storage;
 mod transaction;
@@ -23,6 +24,7 @@ use crate::store::StoreError;
 use guard::Health;
 use storage::{Gate, empty_if_unfinished};
 
+pub(super) use overlay::Overlay;
 pub(super) use snapshot::{Pairs, Snapshot, Value};
 pub(super) use storage::make_folder;
 pub use storage::{FileStorage, MemoryStorage, Storage, StorageFile};

@@ -73,13 +73,25 @@ pub trait StorageFile: Debug + Send + Sync {
 #[derive(Debug)]
 pub struct FileStorage {
     path: PathBuf,
+    is_read_only: bool,
 }
 
 impl FileStorage {
     /// The file at `path`, whose folder must be there; nothing is opened yet.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self {
+            path: path.into(),
+            is_read_only: false,
+        }
+    }
+
+    /// The file at `path`, which is never made nor written.
+    pub(in crate::store::redb) fn read_only(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            is_read_only: true,
+        }
     }
 }
 
@@ -89,6 +101,9 @@ impl Storage for FileStorage {
     }
 
     fn open(&self) -> io::Result<Box<dyn StorageFile>> {
+        if self.is_read_only {
+            return Ok(Box::new(File::open(&self.path)?));
+        }
         let file = OpenOptions::new()
             .read(true)
             .write(true)
