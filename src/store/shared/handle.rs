@@ -5,6 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -129,6 +130,8 @@ pub struct StoreHandle {
     link: RwLock<Link>,
     /// Held while the role changes, so that only one call tries.
     turn: Mutex<()>,
+    /// Whether anything was written through this handle, which is durable once it is closed.
+    has_written: AtomicBool,
 }
 
 #[derive(Clone, Debug)]
@@ -154,6 +157,7 @@ impl StoreHandle {
             options,
             link: RwLock::new(link),
             turn: Mutex::new(()),
+            has_written: AtomicBool::new(false),
         })
     }
 
@@ -310,6 +314,7 @@ impl Backend for StoreHandle {
     }
 
     fn register(&self, events: Events) -> Result<Events, StoreError> {
+        self.has_written.store(true, Ordering::Relaxed);
         self.call(|link| match link {
             Link::Owner(owner) => Ok(owner.backend.register(Arc::clone(&events))?),
             Link::Guest(guest) => guest.register(&events).map(|()| Arc::clone(&events)),
@@ -337,11 +342,12 @@ impl Backend for StoreHandle {
         })
     }
 
-    /// Flushes, and gives the store free for another owner; as a guest it only flushes and takes leave.
+    /// Flushes, and gives the store free for another owner; as a guest it takes leave, and flushes only if it has written.
     fn close(&self) -> Result<(), StoreError> {
         let link = std::mem::replace(&mut *self.link.write(), Link::Closed);
         match link {
             Link::Owner(owner) => owner.close(),
+            Link::Guest(_) if !self.has_written.load(Ordering::Relaxed) => Ok(()),
             Link::Guest(guest) => match guest.flush() {
                 // With the owner its flush has come.
                 Ok(()) | Err(GuestError::Gone(_)) => Ok(()),
