@@ -90,6 +90,35 @@ fn event_that_no_line_can_carry_is_told_and_the_next_question_answered() {
 }
 
 #[test]
+fn nobody_else_can_look_into_a_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = dir.path().join("above/history");
+    let config = StoreConfig::default();
+    let _owner = StoreHandle::open(&history, OpenOptions::default().config(config)).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&history), 0o700);
+    for file in ["store.redb", "store.json", "store.sock"] {
+        assert_eq!(mode(&history.join(file)), 0o600, "{file}");
+    }
+}
+
+#[test]
+fn guest_that_only_asked_writes_nothing_when_it_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let slow = StoreConfig::from_json(r#"{"flush_period": 3600}"#).unwrap();
+    let owner = StoreHandle::open(dir.path(), OpenOptions::default().config(slow)).unwrap();
+    owner.register(events(1..=3)).unwrap();
+    let reader = open(dir.path());
+    assert_eq!(all(&reader), [1, 2, 3]);
+    reader.close().unwrap();
+    assert_eq!(owner.stats().unwrap().unflushed, 3);
+    let writer = open(dir.path());
+    writer.register(events(4..=4)).unwrap();
+    writer.close().unwrap();
+    assert_eq!(owner.stats().unwrap().unflushed, 0);
+}
+
+#[test]
 fn guest_answers_as_the_owner_does() {
     let dir = tempfile::tempdir().unwrap();
     let (owner, guest) = pair(dir.path());

@@ -1,7 +1,8 @@
 //! The configuration that a store was opened with, kept beside it, so that whoever opens it next need not know it.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -33,7 +34,13 @@ pub(super) fn write(dir: &Path, config: &StoreConfig) -> Result<(), StoreError> 
         return Ok(());
     }
     let new = dir.join(format!("{FILE}.{}", std::process::id()));
-    fs::write(&new, text)
+    fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
         .and_then(|()| fs::rename(&new, &path))
         .map_err(|source| StoreError::Io {
             action: "writing",
@@ -158,6 +165,8 @@ const FILE: &str = "store.json";
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     #[test]
@@ -191,6 +200,8 @@ mod tests {
             again.conditions[0].condition,
             config.conditions[0].condition
         );
+        let mode = fs::metadata(dir.path().join(FILE)).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
         let files = fs::read_dir(dir.path()).unwrap().count();
         assert_eq!(files, 1, "no temporary file is left");
     }

@@ -1,10 +1,10 @@
 //! Where the bytes of a database live: a file, memory, or what a test puts there.
 
 use std::fmt::Debug;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::ops::Bound;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -117,22 +117,26 @@ impl Storage for FileStorage {
     }
 }
 
-/// Makes a folder, and those above it that are missing, so that their names are durable.
+/// Makes a folder that only its user can look into, and those above it that are missing, so that their names are durable.
 ///
 /// # Errors
 /// What the operating system says.
 pub(in crate::store::redb) fn make_folder(path: &Path) -> io::Result<()> {
+    make(path, 0o700)
+}
+
+fn make(path: &Path, mode: u32) -> io::Result<()> {
     if path == Path::new("") {
         return Ok(());
     }
-    match fs::create_dir(path) {
+    match DirBuilder::new().mode(mode).create(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let Some(above) = path.parent() else {
                 return Err(error);
             };
-            make_folder(above)?;
+            make(above, 0o777)?;
             // Somebody else may make it at the same time.
-            fs::create_dir_all(path)?;
+            DirBuilder::new().mode(mode).recursive(true).create(path)?;
         }
         Err(_) if path.is_dir() => return Ok(()),
         made => made?,
@@ -391,6 +395,8 @@ const SECTOR: u64 = 512;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
