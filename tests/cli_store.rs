@@ -4,6 +4,7 @@
 mod cli_support;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -682,6 +683,39 @@ fn killed_recorder_leaves_a_store_that_opens() {
     let again = "simulate --store history --rate 100 --duration 0.5 --no-input --quiet --no-announce --subscriber-port 0 --command-port 0";
     let again: Vec<_> = again.split(' ').collect();
     Done::of(program.command(&again)).code(0);
+}
+
+#[test]
+fn import_that_waits_for_a_line_ends_at_ctrl_c_with_what_it_has() {
+    let program = Program::new();
+    let dir = filled(&program, 3);
+    let export = store(&program, &["export"]).code(0).out;
+    let mut import = command(&program, &["import", "-", "--store", "copy", "--json"]);
+    let mut import = import
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = import.stdin.take().unwrap();
+    input.write_all(b"this is no event\n").unwrap();
+    input.write_all(export.as_bytes()).unwrap();
+    let mut lines = BufReader::new(import.stdout.take().unwrap()).lines();
+    // It reads, so Ctrl-C is its own by now.
+    let damaged = lines.next().unwrap().unwrap();
+    assert!(damaged.contains("\"damage\""), "{damaged}");
+    let id = rustix::process::Pid::from_child(&import);
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    assert_eq!(import.wait().unwrap().code(), Some(130));
+    drop(input);
+    assert!(dir.exists());
+}
+
+#[test]
+fn store_that_is_no_directory_is_told() {
+    let program = Program::new();
+    fs::write(program.home().join("history"), "text").unwrap();
+    let done = store(&program, &["record", "--duration", "1"]).code(2);
+    assert!(done.err.contains("try: a directory"), "{}", done.err);
 }
 
 #[test]

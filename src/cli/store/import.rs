@@ -6,8 +6,10 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use clap::Args;
+use crossbeam_channel::{Receiver, bounded, select_biased};
 use serde_json::{Value, json};
 
 use crate::cli::exit::{Exit, Failure};
@@ -38,7 +40,7 @@ impl Import {
     /// Registers the events of the file.
     pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
         let stop = Stop::on_ctrl_c()?;
-        let mut reader = self.reader()?;
+        let reader = self.reader()?;
         let store = self.place.open_or_create(&self.keep)?;
         let progress = Progress::start("imported", out)?;
         let mut taking = Taking {
@@ -49,13 +51,20 @@ impl Import {
             batch: Vec::new(),
             counts: Counts::default(),
         };
-        let (mut number, mut asked, mut line) = (0_u64, None, Vec::new());
-        while read_line(&mut reader, &mut line)? {
+        let lines = lines(reader)?;
+        let (mut number, mut asked) = (0_u64, None);
+        loop {
+            let line = select_biased! {
+                recv(stop.asked()) -> exit => {
+                    asked = Some(exit.unwrap_or(Exit::Interrupted));
+                    break;
+                }
+                recv(lines) -> line => match line {
+                    Ok(line) => line?,
+                    Err(_) => break,
+                },
+            };
             number += 1;
-            if let Ok(exit) = stop.asked().try_recv() {
-                asked = Some(exit);
-                break;
-            }
             match self.parse(&line) {
                 Ok(Some(event)) => taking.take(event)?,
                 Ok(None) => {}
@@ -79,7 +88,7 @@ impl Import {
         })
     }
 
-    fn reader(&self) -> Result<Box<dyn BufRead>, Failure> {
+    fn reader(&self) -> Result<Box<dyn BufRead + Send>, Failure> {
         if self.file.as_os_str() == "-" {
             return Ok(Box::new(BufReader::new(io::stdin())));
         }
@@ -118,8 +127,32 @@ impl Import {
     }
 }
 
+/// The lines as they are read, by a thread that may wait for the next one as long as the program runs.
+fn lines(mut reader: Box<dyn BufRead + Send>) -> Result<Receiver<io::Result<Vec<u8>>>, Failure> {
+    let (sender, lines) = bounded(WAITING);
+    let read = move || {
+        loop {
+            let mut line = Vec::new();
+            let read = read_line(&mut *reader, &mut line);
+            let goes_on = matches!(read, Ok(true));
+            let told = match read {
+                Ok(true) => sender.send(Ok(line)),
+                Ok(false) => return,
+                Err(error) => sender.send(Err(error)),
+            };
+            if told.is_err() || !goes_on {
+                return;
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("acqbus-lines".to_owned())
+        .spawn(read)?;
+    Ok(lines)
+}
+
 /// Reads a line without its line feed; one beyond the limit comes cut, and the rest of it is skipped.
-fn read_line(reader: &mut dyn BufRead, line: &mut Vec<u8>) -> Result<bool, Failure> {
+fn read_line(reader: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     let mut limited = reader.take(LONGEST as u64 + 1);
     if limited.read_until(b'\n', line)? == 0 {
@@ -269,6 +302,9 @@ impl Counts {
 
 /// Events that are registered at once.
 const BATCH: usize = 1000;
+
+/// Lines that are read ahead.
+const WAITING: usize = 16;
 
 /// The longest line.
 const LONGEST: usize = 64 << 20;

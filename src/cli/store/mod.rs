@@ -28,6 +28,8 @@ mod stats;
 mod tail;
 mod walk;
 
+use std::io;
+
 use clap::{Args, Subcommand};
 
 use crate::cli::exit::{Exit, Failure};
@@ -113,6 +115,16 @@ impl From<StoreError> for Failure {
                 (Exit::Usage, Some("docs/store.md, which has the keys"))
             }
             error if error.is_query() => (Exit::Usage, None),
+            StoreError::Io { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => (
+                    Exit::Failed,
+                    Some("as the user whose store it is, or another --store"),
+                ),
+                io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+                    (Exit::Usage, Some("a directory for --store"))
+                }
+                _ => (Exit::Failed, None),
+            },
             _ => (Exit::Failed, None),
         };
         let failure = Self::of(exit, &error);
