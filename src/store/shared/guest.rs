@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -174,6 +175,11 @@ impl Guest {
             Some(lines) => lines,
             None => Lines::new(place::connect(&self.dir).map_err(GuestError::Gone)?),
         };
+        // A follower's has none: there silence is no wonder.
+        lines
+            .stream()
+            .set_read_timeout(Some(SILENCE))
+            .map_err(GuestError::Gone)?;
         self.say(&mut lines, request)?;
         let mut heard_any = false;
         loop {
@@ -295,6 +301,9 @@ fn owner_error(dir: &Path, kind: FaultKind, text: String) -> StoreError {
         text,
     }
 }
+
+/// After this long without an answer the log says that the owner is waited for.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// Connections that wait for the next question.
 const KEPT: usize = 8;

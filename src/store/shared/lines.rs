@@ -36,11 +36,19 @@ impl Lines {
         self.line.clear();
         // What a long line has taken is given back with the next one.
         self.line.shrink_to(BUFFER);
+        let mut is_told = false;
         loop {
             let chunk = match self.reader.fill_buf() {
                 Ok([]) => return Ok(None),
                 Ok(chunk) => chunk,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // A reader that wants to know has set a time limit; what is asked may take long.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        log::warn!("the program that has the store open is silent; still waiting");
+                    }
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             let room = LINE_LIMIT + 1 - self.line.len();
@@ -101,6 +109,21 @@ mod tests {
         assert_eq!(lines.read().unwrap(), Some(&b""[..]));
         drop(peer);
         assert_eq!(lines.read().unwrap(), None);
+    }
+
+    #[test]
+    fn line_that_takes_long_comes_whole() {
+        let (mut lines, mut peer) = pair();
+        let limit = std::time::Duration::from_millis(1);
+        lines.stream().set_read_timeout(Some(limit)).unwrap();
+        let writer = std::thread::spawn(move || {
+            peer.write_all(b"on").unwrap();
+            // The time is what is tested.
+            std::thread::sleep(20 * limit);
+            peer.write_all(b"e\n").unwrap();
+        });
+        assert_eq!(lines.read().unwrap(), Some(&b"one"[..]));
+        writer.join().unwrap();
     }
 
     #[test]
