@@ -23,6 +23,8 @@ use super::record;
 use super::shared_error;
 use super::state::{Commit, State};
 use super::types::TypeNames;
+use super::worker;
+use super::writer::Writer;
 
 /// The parts of an open backend.
 pub(super) struct Core {
@@ -31,6 +33,10 @@ pub(super) struct Core {
     pub(super) wake: Condvar,
     /// Told whenever a flush ended, or a callback was called.
     pub(super) changed: Condvar,
+    /// Whoever writes holds it: the thread of the store, or who registers. `None` once that thread has ended.
+    ///
+    /// Locked before `state`.
+    pub(super) writer: Mutex<Option<Writer>>,
     pub(super) database: Arc<Database>,
     pub(super) cache: Arc<BlockCache>,
     pub(super) types: Arc<TypeNames>,
@@ -70,7 +76,7 @@ impl Core {
         Ok(())
     }
 
-    /// Takes a call in and waits for its commit.
+    /// Takes a call in and waits for its commit, which it makes itself, with what else waits, when nobody writes.
     pub(super) fn register_committed(&self, events: &Events) -> Result<(), StoreError> {
         let bytes = weight(events)?;
         let (done, outcome) = bounded(1);
@@ -80,8 +86,10 @@ impl Core {
             bytes,
             done,
         });
-        self.wake.notify_one();
         drop(state);
+        if !worker::commit_here(self) {
+            self.wake.notify_one();
+        }
         let call = outcome.recv().unwrap_or(Err(StoreError::Closed))?;
         self.tell_registered(call, events);
         Ok(())

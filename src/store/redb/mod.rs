@@ -120,12 +120,11 @@ impl RedbBackend {
         callbacks: Callbacks,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Result<Self, StoreError> {
-        let (core, writer) = open::open(storage, config, callbacks, Arc::new(clock))?;
-        let core = Arc::new(core);
+        let core = Arc::new(open::open(storage, config, callbacks, Arc::new(clock))?);
         let of_thread = Arc::clone(&core);
         let thread = std::thread::Builder::new()
             .name(THREAD.to_owned())
-            .spawn(move || worker::run(&of_thread, writer))
+            .spawn(move || worker::run(&of_thread))
             .map_err(|source| StoreError::Thread {
                 name: THREAD,
                 source,

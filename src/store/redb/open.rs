@@ -31,7 +31,7 @@ pub(super) fn open(
     config: StoreConfig,
     callbacks: Callbacks,
     clock: Clock,
-) -> Result<(Core, Writer), StoreError> {
+) -> Result<Core, StoreError> {
     let options = DatabaseOptions {
         cache_bytes: config.database_cache_bytes,
         ..DatabaseOptions::default()
@@ -121,6 +121,7 @@ pub(super) fn open(
         state: Mutex::new(state),
         wake: Condvar::new(),
         changed: Condvar::new(),
+        writer: Mutex::new(Some(writer)),
         database,
         cache,
         types,
@@ -132,7 +133,7 @@ pub(super) fn open(
         clock,
         found_at_open: damages,
     };
-    Ok((core, writer))
+    Ok(core)
 }
 
 /// What the table `meta` says.

@@ -1,4 +1,4 @@
-//! The thread `acqbus-store`: commits, flushes by request and by period, cleanups.
+//! The thread `acqbus-store`: commits that nobody makes himself, flushes by request and by period, cleanups.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,28 +10,46 @@ use crate::store::{StoreConfig, StoreError};
 
 use super::core::Core;
 use super::shared_error;
-use super::state::{Commit, Turn, Work};
+use super::state::{Commit, Turn};
 use super::writer::Writer;
 
 /// Runs until the backend is closed.
-pub(super) fn run(core: &Arc<Core>, mut writer: Writer) {
+pub(super) fn run(core: &Arc<Core>) {
     let _closing = CloseAtEnd(core);
     loop {
-        match next_job(core) {
-            Job::Commit(commits) => commit(core, &mut writer, commits),
-            Job::Flush(waiting) => answer(waiting, flush(core, &mut writer)),
-            Job::Cleanup(now, waiting) => cleanup(core, &mut writer, now, waiting),
+        let job = next_job(core);
+        let mut writer = core.writer.lock();
+        // Only this thread takes it away, at its end.
+        let Some(writer) = writer.as_mut() else {
+            return;
+        };
+        match job {
+            Job::Commit => commit_waiting(core, writer),
+            Job::Flush(waiting) => answer(waiting, flush(core, writer)),
+            Job::Cleanup(now, waiting) => cleanup(core, writer, now, waiting),
             Job::Stop(waiting) => {
-                answer(waiting, flush(core, &mut writer));
+                answer(waiting, flush(core, writer));
                 return;
             }
         }
     }
 }
 
+/// Commits what waits on the caller's thread, which saves waking two threads; false where somebody else writes, who is to do it.
+pub(super) fn commit_here(core: &Core) -> bool {
+    let Some(mut writer) = core.writer.try_lock() else {
+        return false;
+    };
+    let Some(writer) = writer.as_mut() else {
+        return false;
+    };
+    commit_waiting(core, writer);
+    true
+}
+
 /// One thing to do.
 enum Job {
-    Commit(Vec<Commit>),
+    Commit,
     Flush(Waiting),
     Cleanup(Timestamp, Waiting),
     /// Flush for the last time.
@@ -46,6 +64,7 @@ struct CloseAtEnd<'a>(&'a Core);
 
 impl Drop for CloseAtEnd<'_> {
     fn drop(&mut self) {
+        drop(self.0.writer.lock().take());
         let mut state = self.0.state.lock();
         state.closed = true;
         state.work.commits.clear();
@@ -66,12 +85,12 @@ fn next_job(core: &Core) -> Job {
         let work = &mut state.work;
         if work.stop {
             if !work.commits.is_empty() {
-                return Job::Commit(take_commits(work));
+                return Job::Commit;
             }
             return Job::Stop(std::mem::take(&mut work.flushes));
         }
         match work.next_turn(now) {
-            Some(Turn::Commit) => return Job::Commit(take_commits(work)),
+            Some(Turn::Commit) => return Job::Commit,
             Some(Turn::Flush) => {
                 work.flush_at = None;
                 return Job::Flush(std::mem::take(&mut work.flushes));
@@ -95,20 +114,30 @@ fn next_job(core: &Core) -> Job {
     }
 }
 
-/// As many calls as one transaction should take.
-fn take_commits(work: &mut Work) -> Vec<Commit> {
+/// As many calls as one transaction should take; the thread of the store sees to those that are left.
+fn take_commits(core: &Core) -> Vec<Commit> {
+    let mut state = core.state.lock();
+    let waiting = &mut state.work.commits;
     let mut commits = Vec::new();
     let mut bytes = 0;
     while bytes < COMMIT_BYTES
-        && let Some(commit) = work.commits.pop_front()
+        && let Some(commit) = waiting.pop_front()
     {
         bytes += commit.bytes;
         commits.push(commit);
     }
+    if !waiting.is_empty() {
+        core.wake.notify_one();
+    }
     commits
 }
 
-fn commit(core: &Core, writer: &mut Writer, commits: Vec<Commit>) {
+fn commit_waiting(core: &Core, writer: &mut Writer) {
+    let commits = take_commits(core);
+    if commits.is_empty() {
+        // Somebody else wrote them meanwhile.
+        return;
+    }
     let (rows, slot, types) = {
         let mut state = core.state.lock();
         let mut rows = Vec::new();
@@ -131,8 +160,8 @@ fn commit(core: &Core, writer: &mut Writer, commits: Vec<Commit>) {
                 state.catalog.set_saved(types.0 as usize + types.1.len());
             }
             state.apply(rows);
-            if any {
-                core.flush_in_time(&mut state);
+            if any && core.flush_in_time(&mut state) {
+                core.wake.notify_one();
             }
             for commit in commits {
                 let call = state.calls.push(commit.events);
