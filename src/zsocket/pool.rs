@@ -36,8 +36,8 @@ pub struct FramePool {
 impl FramePool {
     /// A pool that has room for `limit_bytes` out, and keeps up to twice as much idle memory: some wait to go out, too.
     ///
-    /// The waker, if any, is used when bytes come back after a [`has_room`](Self::has_room) that
-    /// answered no.
+    /// The waker, if any, is used when bytes have come back after a [`has_room`](Self::has_room) that answered no and no more than
+    /// three quarters of the limit are out: who waits gets room for many frames at once.
     #[must_use]
     pub fn new(limit_bytes: usize, waker: Option<Waker>) -> Self {
         Self {
@@ -75,8 +75,8 @@ impl FramePool {
 
     /// Whether these bytes may go out besides those that are out already.
     ///
-    /// One buffer alone may always go, however large. After a no the waker is used once, as soon as
-    /// bytes come back.
+    /// One buffer alone may always go, however large. After a no the waker is used once, when enough bytes have come back: not
+    /// with the first that would do, so who cannot wait for long asks again.
     #[must_use]
     pub fn has_room(&self, bytes: usize) -> bool {
         let fits = || {
@@ -177,8 +177,9 @@ impl FrameOwner for Home {
         if bytes_out == 0 {
             return;
         }
-        pool.bytes_out.fetch_sub(bytes_out, Ordering::SeqCst);
-        if pool.room_wanted.load(Ordering::SeqCst)
+        let left = pool.bytes_out.fetch_sub(bytes_out, Ordering::SeqCst) - bytes_out;
+        if left <= pool.limit_bytes / 4 * 3
+            && pool.room_wanted.load(Ordering::SeqCst)
             && pool.room_wanted.swap(false, Ordering::SeqCst)
             && let Some(waker) = &pool.waker
         {
@@ -318,6 +319,25 @@ mod tests {
                 .woken()
         );
         assert!(pool.has_room(900));
+    }
+
+    #[test]
+    fn waker_waits_until_a_quarter_of_the_room_is_free() {
+        let (waker, receiver) = wake_pair().unwrap();
+        let pool = FramePool::new(10_000, Some(waker));
+        let mut frames: Vec<_> = (0..10)
+            .map(|_| Frame::from_pooled(filled(&pool, 1000), 0))
+            .collect();
+        assert!(!pool.has_room(1000));
+        let woken = || {
+            let ready = wait(&[], Some(&receiver), Some(Instant::now())).unwrap();
+            ready.woken()
+        };
+        frames.truncate(8);
+        assert!(!woken(), "two came back");
+        frames.truncate(7);
+        assert!(woken(), "three came back");
+        assert!(pool.has_room(1000));
     }
 
     #[test]
