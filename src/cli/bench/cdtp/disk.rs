@@ -77,12 +77,7 @@ fn row(
         limit: Some(median(raw)),
         peer: None,
         runs: plan.runs,
-        // What ends in the page cache is at the speed of memory, and not on disk.
-        target: if sync {
-            Target::RatioAtLeast(0.9)
-        } else {
-            Target::None
-        },
+        target: Target::RatioAtLeast(0.9),
     })
 }
 
