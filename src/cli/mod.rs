@@ -30,6 +30,7 @@ mod listen;
 mod names;
 mod origin;
 mod print;
+mod progress;
 mod run;
 mod send;
 mod show;

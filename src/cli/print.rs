@@ -166,6 +166,16 @@ fn write_out(line: &[u8]) -> Result<(), Failure> {
 
 const LONGEST_ON_A_TERMINAL: usize = 300;
 
+/// Bytes as people read them, in powers of ten.
+pub(crate) fn bytes(bytes: f64) -> String {
+    for (unit, name) in [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")] {
+        if bytes >= unit {
+            return format!("{:.1} {name}", bytes / unit);
+        }
+    }
+    format!("{bytes:.0} B")
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

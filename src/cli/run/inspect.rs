@@ -7,9 +7,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::print::{Colour, Output, counted, harmless, rfc_3339};
+use crate::cli::print::{Colour, Output, bytes, counted, harmless, rfc_3339};
 use crate::cli::run::digest::Digests;
-use crate::cli::run::progress;
 use crate::cli::run::show;
 use crate::cli::run::source::Copied;
 use crate::cli::run::values;
@@ -119,7 +118,7 @@ fn text(summary: &RunFileSummary, sha256: Option<&str>, out: Output) -> String {
     let ending = out.paint(whole, &summary.ending.to_string());
     let mut lines = vec![format!(
         "{name}: {ending}; {} in the file",
-        progress::bytes(summary.file_bytes as f64)
+        bytes(summary.file_bytes as f64)
     )];
     lines.push(format!(
         "run {} of {}, begun {}, {:.3} s",
@@ -136,7 +135,7 @@ fn text(summary: &RunFileSummary, sha256: Option<&str>, out: Output) -> String {
         "{}: {}, {}, {} missed",
         out.paint(whole, &condition),
         counted(totals.records, "record"),
-        progress::bytes(totals.payload_bytes as f64),
+        bytes(totals.payload_bytes as f64),
         totals.missed
     );
     for (count, what) in [

@@ -1,16 +1,12 @@
-//! The line that tells a person how far a run has come: on standard error, and only on a terminal.
+//! What a run has moved so far, and the line that tells it.
 
-use std::io::{IsTerminal, stderr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
-
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
-use indicatif::{ProgressBar, ProgressStyle};
+use std::time::Duration;
 
 use crate::cli::exit::Failure;
-use crate::cli::print::Output;
+use crate::cli::print::{Output, bytes};
+use crate::cli::progress::Progress;
 
 /// What was moved so far, written by one thread and read by any.
 #[derive(Debug, Default)]
@@ -49,71 +45,13 @@ impl Counts {
     }
 }
 
-/// The line, redrawn by a thread of its own until it is dropped.
-pub(super) struct Progress {
-    bar: ProgressBar,
-    end: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Progress {
-    /// Starts to draw, if a person watches standard error.
-    pub(super) fn start(counts: Arc<Counts>, out: Output) -> Result<Self, Failure> {
-        if out.is_json() || !stderr().is_terminal() {
-            return Ok(Self {
-                bar: ProgressBar::hidden(),
-                end: None,
-                thread: None,
-            });
-        }
-        let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{msg}") {
-            bar.set_style(style);
-        }
-        let (end, ended) = bounded::<()>(0);
-        let drawn = bar.clone();
-        let thread = thread::Builder::new()
-            .name("acqbus-progress".to_owned())
-            .spawn(move || {
-                let (mut before, mut when) = (counts.now(), Instant::now());
-                while ended.recv_timeout(BETWEEN) == Err(RecvTimeoutError::Timeout) {
-                    let (moved, now) = (counts.now(), Instant::now());
-                    drawn.set_message(line(moved, before, now - when));
-                    (before, when) = (moved, now);
-                }
-            })?;
-        Ok(Self {
-            bar,
-            end: Some(end),
-            thread: Some(thread),
-        })
-    }
-
-    /// Prints something else, with the line out of the way.
-    pub(super) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
-        self.bar.suspend(print)
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        drop(self.end.take());
-        if let Some(thread) = self.thread.take() {
-            // It panics never; there is nobody to tell if it did.
-            let _ = thread.join();
-        }
-        self.bar.finish_and_clear();
-    }
-}
-
-/// Bytes as people read them, in powers of ten.
-pub(in crate::cli) fn bytes(bytes: f64) -> String {
-    for (unit, name) in [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")] {
-        if bytes >= unit {
-            return format!("{:.1} {name}", bytes / unit);
-        }
-    }
-    format!("{bytes:.0} B")
+/// Starts to draw the counts, if a person watches standard error.
+pub(super) fn start(counts: Arc<Counts>, out: Output) -> Result<Progress, Failure> {
+    let mut before = counts.now();
+    Progress::start(out, move |between| {
+        let moved = counts.now();
+        line(moved, std::mem::replace(&mut before, moved), between)
+    })
 }
 
 fn line(moved: Moved, before: Moved, between: Duration) -> String {
@@ -128,8 +66,6 @@ fn line(moved: Moved, before: Moved, between: Duration) -> String {
         moved.missed
     )
 }
-
-const BETWEEN: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests {

@@ -11,10 +11,11 @@ use serde_json::Value;
 use crate::cdtp::{DataTransmitter, Eor, Run, RunCondition, RunMetadata, RunStart, Tags};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::{self, Colour, Output, counted, harmless, note};
+use crate::cli::progress::Progress;
 use crate::cli::run::digest::{Blocks, Digests};
 use crate::cli::run::halt::{Halted, Halting};
 use crate::cli::run::pace::Pace;
-use crate::cli::run::progress::{Counts, Moved, Progress};
+use crate::cli::run::progress::{self, Counts, Moved};
 use crate::cli::run::send::explained;
 use crate::cli::run::show;
 use crate::cli::run::source::{self, Batch, Copied, Shape};
@@ -111,7 +112,7 @@ impl Sender {
     ) -> Result<Self, Failure> {
         let counts = Arc::new(Counts::default());
         Ok(Self {
-            progress: Progress::start(Arc::clone(&counts), out)?,
+            progress: progress::start(Arc::clone(&counts), out)?,
             digests: Digests::start(job.hash)?,
             job,
             halting,

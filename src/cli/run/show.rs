@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cdtp::{Bor, Eor, Fault, Lost, RunCondition, Tags};
-use crate::cli::print::{Colour, Output, counted, harmless};
-use crate::cli::run::progress;
+use crate::cli::print::{Colour, Output, bytes, counted, harmless};
 use crate::cli::run::values;
 
 /// A begin of run as an object.
@@ -61,7 +60,7 @@ pub(super) fn eor_line(eor: &Eor, substitute: bool, out: Output) -> String {
     let mut text = format!(
         "{name} ends the run{run}: {condition}, {}, {}, {} missed",
         counted(eor.counts.records, "record"),
-        progress::bytes(eor.counts.bytes as f64),
+        bytes(eor.counts.bytes as f64),
         eor.counts.missed,
     );
     for (count, what) in [

@@ -13,8 +13,9 @@ use serde_json::json;
 use crate::cdtp::{Bor, Eor, Record, RunEvent, RunEvents};
 use crate::cli::exit::Failure;
 use crate::cli::print::{Colour, Output, harmless, note};
+use crate::cli::progress::Progress;
 use crate::cli::run::digest::{Blocks, Digests};
-use crate::cli::run::progress::{Counts, Moved, Progress};
+use crate::cli::run::progress::{self, Counts, Moved};
 use crate::cli::run::show;
 use crate::cli::run::totals::{Moving, Totals};
 use crate::relay::{Recorded, RelayError, RunRecorder};
@@ -80,7 +81,7 @@ impl Taking {
         out: Output,
     ) -> Result<Self, Failure> {
         let counts = Arc::new(Counts::default());
-        let progress = Progress::start(Arc::clone(&counts), out)?;
+        let progress = progress::start(Arc::clone(&counts), out)?;
         let (change, changes) = bounded(1);
         let course = Arc::new(Course::default());
         let mut taker = Taker {

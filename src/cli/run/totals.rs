@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::cli::exit::Failure;
-use crate::cli::print::{Output, counted, note};
-use crate::cli::run::progress::{self, Moved};
+use crate::cli::print::{Output, bytes, counted, note};
+use crate::cli::run::progress::Moved;
 
 /// What was moved in all.
 #[derive(Debug, Serialize)]
@@ -69,7 +69,7 @@ impl Totals {
             "-- {}, {}, {}, {} missed in {:.1} s",
             counted(self.runs, "run"),
             counted(self.records, "record"),
-            progress::bytes(self.bytes as f64),
+            bytes(self.bytes as f64),
             self.missed,
             self.seconds
         );
@@ -86,7 +86,7 @@ impl Totals {
             }
         }
         if self.seconds > 0.0 && self.bytes > 0 {
-            let rate = progress::bytes(self.bytes as f64 / self.seconds);
+            let rate = bytes(self.bytes as f64 / self.seconds);
             text.push_str(&format!(", {rate}/s"));
         }
         if let Some(digest) = &self.sha256 {

@@ -14,9 +14,9 @@ use crate::cli::signal::Stop;
 use crate::cli::store::args::{Place, Stretch, Types};
 use crate::cli::store::check::unreadable;
 use crate::cli::store::csv;
-use crate::cli::store::progress::Progress;
+use crate::cli::store::progress::Count;
 use crate::cli::store::show;
-use crate::cli::store::walk::{self, Walk};
+use crate::cli::store::walk::Walk;
 use crate::event::{Event, Subscription};
 use crate::store::RedbBackend;
 
@@ -59,25 +59,15 @@ enum Format {
 impl Export {
     /// Writes all events that are meant.
     pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
-        let wanted = self.types.subscription()?;
+        let walk = Walk::new(&self.types, &self.stretch, self.server_id)?;
         let stop = Stop::on_ctrl_c()?;
         if self.salvage {
-            return self.salvage(&wanted, &stop, out);
+            return self.salvage(&self.types.subscription()?, &stop, out);
         }
         let store = self.place.open()?;
-        let servers = match self.server_id {
-            Some(server) => vec![server],
-            None => walk::servers(&store)?,
-        };
-        let walk = Walk {
-            types: self.types.query()?,
-            wanted,
-            from: self.stretch.from.map(|moment| moment.0),
-            to: self.stretch.to.map(|moment| moment.0),
-            servers,
-        };
+        let walk = walk.within(&store)?;
         let mut target = Target::open(self.output.as_deref())?;
-        let progress = Progress::start("exported", out)?;
+        let progress = Count::start("exported", out)?;
         if self.format == Format::Csv {
             target.write(csv::HEADER.as_bytes())?;
         }

@@ -17,7 +17,7 @@ use crate::cli::print::{Colour, Output, harmless, note};
 use crate::cli::signal::Stop;
 use crate::cli::store::args::{Keep, Place};
 use crate::cli::store::claim::Claim;
-use crate::cli::store::progress::Progress;
+use crate::cli::store::progress::Count;
 use crate::cli::store::show;
 use crate::event::{Event, EventId, QueryServerParams};
 use crate::store::{Backend, StoreHandle};
@@ -42,7 +42,7 @@ impl Import {
         let stop = Stop::on_ctrl_c()?;
         let reader = self.reader()?;
         let store = self.place.open_or_create(&self.keep)?;
-        let progress = Progress::start("imported", out)?;
+        let progress = Count::start("imported", out)?;
         let mut taking = Taking {
             store: &store,
             dir: &self.place.dir,

@@ -17,7 +17,7 @@ use crate::cli::print::{Colour, Output, harmless, note};
 use crate::cli::signal::Stop;
 use crate::cli::store::args::{Keep, Place};
 use crate::cli::store::claim::Claim;
-use crate::cli::store::progress::Progress;
+use crate::cli::store::progress::Count;
 use crate::relay::{BusRecorder, BusRecorderOptions, BusRecorderStats};
 use crate::rpc::{Notice, Topic, chain};
 use crate::store::{Backend, Engine, EngineOptions};
@@ -71,7 +71,7 @@ impl Record {
         // The recorder keeps to itself what becomes of the connection.
         let connection = client.subscribe(&[Topic::HEARTBEAT])?;
         let exit = {
-            let progress = Progress::start("recorded", out)?;
+            let progress = Count::start("recorded", out)?;
             let mut session = Session {
                 out,
                 recorder: &recorder,
@@ -136,7 +136,7 @@ impl Record {
 struct Session<'a> {
     out: Output,
     recorder: &'a BusRecorder,
-    progress: &'a Progress,
+    progress: &'a Count,
 }
 
 impl Session<'_> {

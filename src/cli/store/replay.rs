@@ -12,8 +12,8 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::{Colour, Output, note};
 use crate::cli::signal::Stop;
 use crate::cli::store::args::{Place, Stretch, Types};
-use crate::cli::store::progress::Progress;
-use crate::cli::store::walk::{self, Walk};
+use crate::cli::store::progress::Count;
+use crate::cli::store::walk::Walk;
 use crate::event::{Event, Timestamp};
 use crate::relay::recorder;
 use crate::rpc::{Publisher, RpcError, RpcOptions, RpcService, Topic};
@@ -78,26 +78,16 @@ struct Speed(Option<f64>);
 impl Replay {
     /// Publishes what is meant, until its end or Ctrl-C.
     pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
-        let wanted = self.types.subscription()?;
+        let walk = Walk::new(&self.types, &self.stretch, self.server_id)?;
         let stop = Stop::on_ctrl_c()?;
         let store = self.place.open()?;
-        let servers = match self.server_id {
-            Some(server) => vec![server],
-            None => walk::servers(&store)?,
-        };
-        let walk = Walk {
-            types: self.types.query()?,
-            wanted,
-            from: self.stretch.from.map(|moment| moment.0),
-            to: self.stretch.to.map(|moment| moment.0),
-            servers,
-        };
+        let walk = walk.within(&store)?;
         let service = RpcService::launch(self.options()).map_err(explained)?;
         self.say_started(&service, out)?;
         if let Some(exit) = self.wait_for_subscriber(&service, &stop, out) {
             return Ok(exit);
         }
-        let progress = Progress::start("published", out)?;
+        let progress = Count::start("published", out)?;
         let mut playing = Playing {
             publisher: service.publisher(),
             pace: Pace::new(self.speed),
@@ -183,7 +173,7 @@ struct Playing {
     publisher: Publisher,
     pace: Pace,
     stop: Receiver<Exit>,
-    progress: Progress,
+    progress: Count,
     published: u64,
     skipped: u64,
     asked: Option<Exit>,

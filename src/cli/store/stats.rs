@@ -6,8 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::print::{Colour, Output, harmless};
-use crate::cli::run::progress::bytes;
+use crate::cli::print::{Colour, Output, bytes, harmless};
 use crate::cli::store::args::Place;
 use crate::cli::store::show;
 use crate::event::OrderBy;

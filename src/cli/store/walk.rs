@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::cli::exit::Failure;
+use crate::cli::store::args::{Stretch, Types};
 use crate::event::{
     Event, EventId, EventType, Order, QueryServerParams, QueryTimeseriesParams, Subscription,
     Timestamp,
@@ -14,24 +15,42 @@ use crate::store::{Backend, StoreError, StoreHandle};
 /// What is read.
 #[derive(Debug, Clone)]
 pub(super) struct Walk {
-    pub(super) types: Option<Vec<EventType>>,
-    pub(super) wanted: Subscription,
-    pub(super) from: Option<Timestamp>,
-    pub(super) to: Option<Timestamp>,
+    types: Option<Vec<EventType>>,
+    wanted: Subscription,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
     /// The servers to be read one beside the other; not used with a stretch of time.
-    pub(super) servers: Vec<i64>,
-}
-
-/// All servers of a store.
-pub(super) fn servers(store: &StoreHandle) -> Result<Vec<i64>, Failure> {
-    let servers = store.stats()?.servers;
-    Ok(servers.iter().map(|server| server.server).collect())
+    servers: Vec<i64>,
 }
 
 /// Called for each event; a break ends the walk.
 type Visit<'a> = dyn FnMut(&Arc<Event>) -> Result<ControlFlow<()>, Failure> + 'a;
 
 impl Walk {
+    /// What the arguments ask for, of this server or of none yet.
+    pub(super) fn new(
+        types: &Types,
+        stretch: &Stretch,
+        server: Option<i64>,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            wanted: types.subscription()?,
+            types: types.query()?,
+            from: stretch.from.map(|moment| moment.0),
+            to: stretch.to.map(|moment| moment.0),
+            servers: server.into_iter().collect(),
+        })
+    }
+
+    /// The same of all servers of a store, where none was named.
+    pub(super) fn within(mut self, store: &StoreHandle) -> Result<Self, Failure> {
+        if self.servers.is_empty() {
+            let servers = store.stats()?.servers;
+            self.servers = servers.iter().map(|server| server.server).collect();
+        }
+        Ok(self)
+    }
+
     /// Calls for each event.
     ///
     /// Without a stretch of time every event that is kept anywhere is read, by its server; with one, the time series, which
