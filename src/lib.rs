@@ -34,20 +34,22 @@
 //! | [`chirp`] | discovery: who offers which service where |
 //! | [`event`] | history: what an event is, and who wants which |
 //! | [`store`] | history: events kept durably and queried, modules that react to them |
+//! | [`eventer`] | history on the network: a store served to others, and asked from elsewhere |
 //! | [`relay`] | run files: what carries runs to disk, and back |
 //! | [`simulator`] | the simulated client application: a rig without a rig |
 //! | [`zsocket`] | the only door to libzmq: sockets, limits, CURVE keys, who may connect |
 //! | [`time`], [`wire`], `wake` | what every room stands on: a clock, the error of a decoder, how a thread is woken |
 //! | `cli` | the `acqbus` program (feature `cli`, on by default; a library user turns it off) |
 //!
-//! A room uses those below it in this order only: `cli`, `simulator` and `relay`, `rpc` and `cdtp`, `chirp` and `zsocket`, beside these `store` and
-//! below it `event`, then `time`, `wire` and `wake`.
+//! A room uses those below it in this order only: `cli`, `simulator` and `relay`, `rpc` and `cdtp`, `chirp` and `zsocket`, beside these `eventer`,
+//! `store` and `event`, one below the other, then `time`, `wire` and `wake`.
 
 pub mod cdtp;
 pub mod chirp;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod event;
+pub mod eventer;
 pub mod relay;
 pub mod rpc;
 pub mod simulator;

@@ -1,0 +1,5 @@
+//! The store's network face: the protocol of hat-event, both ends.
+
+mod error;
+
+pub use error::EventerError;
