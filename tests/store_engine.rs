@@ -13,7 +13,7 @@ use acqbus::event::{
 };
 use acqbus::store::{
     Backend, Callbacks, Engine, EngineHandle, EngineOptions, MemoryBackend, Module, Source,
-    StoreError,
+    StoreError, Submission, SubmitError,
 };
 
 #[test]
@@ -273,6 +273,79 @@ fn closing_answers_what_is_queued_and_refuses_who_waits_for_a_place() {
     let told = history(&*backend, 1);
     let stored = told.iter().filter(|event| event.event_type == "a".into());
     assert_eq!(stored.map(|event| event.id).collect::<Vec<_>>(), kept);
+}
+
+#[test]
+fn submissions_are_sessions_in_the_order_in_which_they_were_put() {
+    let engine = Engine::start(memory(), EngineOptions::default()).unwrap();
+    let (answer, answers) = mpsc::channel();
+    for number in 0..50 {
+        let answer = answer.clone();
+        let event = of(&number.to_string());
+        let submission = Submission::new(Source::SERVER, vec![event], move |result| {
+            answer.send(ids(&result.unwrap())).unwrap();
+        });
+        engine.handle().submit(submission).unwrap();
+    }
+    let empty = Submission::new(Source::SERVER, vec![], move |result| {
+        answer.send(ids(&result.unwrap())).unwrap();
+    });
+    engine.handle().submit(empty).unwrap();
+    let answered: Vec<_> = (0..51)
+        .map(|_| answers.recv_timeout(LIMIT).unwrap())
+        .collect();
+    let expected = (2..52).map(|session| vec![(session, 1)]).chain([vec![]]);
+    assert!(answered.into_iter().eq(expected));
+}
+
+#[test]
+fn full_queue_gives_a_submission_back_and_tells_when_there_is_room() {
+    let (module, gate) = gated();
+    let options = EngineOptions::default().queue_len(1).module(module);
+    let engine = Engine::start(memory(), options).unwrap();
+    let handle = engine.handle();
+    let submission = || Submission::new(Source::SERVER, vec![of("a")], |_| {});
+    handle.submit(submission()).unwrap();
+    gate.entered.recv_timeout(LIMIT).unwrap();
+    handle.submit(submission()).unwrap();
+    let Err(SubmitError::Full(refused)) = handle.submit(submission()) else {
+        panic!("the queue has one place, which is taken");
+    };
+    let (tell, told) = mpsc::channel();
+    handle.when_room(move || tell.send(()).unwrap());
+    assert!(told.try_recv().is_err());
+    drop(gate);
+    told.recv_timeout(LIMIT).unwrap();
+    handle.submit(refused).unwrap();
+    engine.close().unwrap();
+    let (tell, told) = mpsc::channel();
+    handle.when_room(move || tell.send(()).unwrap());
+    told.try_recv().unwrap();
+}
+
+#[test]
+fn submission_that_goes_unanswered_is_told_that_the_engine_is_closed() {
+    let engine = Engine::start(memory(), EngineOptions::default()).unwrap();
+    let handle = engine.handle();
+    engine.close().unwrap();
+    let (answer, answers) = mpsc::channel();
+    let submission = Submission::new(Source::SERVER, vec![of("a")], move |result| {
+        answer.send(result.unwrap_err().is_closed()).unwrap();
+    });
+    let Err(SubmitError::Closed(refused)) = handle.submit(submission) else {
+        panic!("a closed engine takes nothing");
+    };
+    drop(refused);
+    assert!(answers.recv_timeout(LIMIT).unwrap());
+}
+
+#[test]
+fn panic_of_a_reply_costs_nobody_anything() {
+    let engine = Engine::start(memory(), EngineOptions::default()).unwrap();
+    let submission = Submission::new(Source::SERVER, vec![of("a")], |_| panic!("on purpose"));
+    engine.handle().submit(submission).unwrap();
+    let events = engine.register(Source::SERVER, vec![of("a")]).unwrap();
+    assert_eq!(ids(&events), [(3, 1)]);
 }
 
 #[test]

@@ -33,7 +33,10 @@ pub use backend::{Backend, Callbacks, EventsCallback};
 pub use condition::{Condition, ConditionRule, Conditions, DataType, PathSegment};
 pub use config::{Durability, Limit, PartitionConfig, StoreConfig};
 pub use dummy::DummyBackend;
-pub use engine::{Engine, EngineHandle, EngineOptions, EngineStats, Module, Source, SourceKind};
+pub use engine::{
+    Engine, EngineHandle, EngineOptions, EngineStats, Module, Source, SourceKind, Submission,
+    SubmitError,
+};
 pub use error::StoreError;
 pub use memory::MemoryBackend;
 pub use shared::{FaultKind, FollowOptions, Followed, Follower, OpenOptions, StoreHandle, open};

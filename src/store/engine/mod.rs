@@ -3,6 +3,7 @@
 mod clock;
 mod module;
 mod options;
+mod queue;
 mod session;
 mod sessions;
 mod worker;
@@ -12,7 +13,7 @@ use std::mem;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle, ThreadId};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select_biased};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded, select_biased};
 use parking_lot::Mutex;
 
 use crate::event::{Event, QueryParams, QueryResult, RegisterEvent};
@@ -20,8 +21,10 @@ use crate::store::{Backend, StoreError};
 
 pub use module::{Module, Source, SourceKind};
 pub use options::EngineOptions;
+pub use queue::{Submission, SubmitError};
 pub use worker::EngineStats;
 
+use queue::Room;
 use worker::{Counters, Worker};
 
 /// Turns what is to be registered into events, lets modules react to them, and hands them to a backend.
@@ -101,6 +104,7 @@ impl Engine {
             server: options.server,
             requests,
             closed,
+            room: Room::default(),
             thread: Mutex::new(None),
             counters: Counters::default(),
         }));
@@ -205,18 +209,13 @@ pub struct EngineHandle(Arc<Shared>);
 struct Shared {
     backend: Arc<dyn Backend>,
     server: i64,
-    requests: Sender<Request>,
+    requests: Sender<Submission>,
+    /// Who is to be told of room in the queue.
+    room: Room,
     /// Nothing is ever sent: its other end goes when the engine closes.
     closed: Receiver<Never>,
     thread: Mutex<Option<ThreadId>>,
     counters: Counters,
-}
-
-/// One session to be.
-struct Request {
-    source: Source,
-    events: Vec<RegisterEvent>,
-    reply: Sender<Result<Vec<Arc<Event>>, StoreError>>,
 }
 
 impl EngineHandle {
@@ -244,17 +243,50 @@ impl EngineHandle {
             };
         }
         let (reply, answer) = bounded(1);
-        let request = Request {
-            source,
-            events,
-            reply,
-        };
+        let request = Submission::new(source, events, move |result| {
+            // The caller waits for it.
+            let _ = reply.send(result);
+        });
         select_biased! {
             recv(shared.closed) -> _ => return Err(StoreError::Closed),
             send(shared.requests, request) -> sent => sent.map_err(|_| StoreError::Closed)?,
         }
-        // A request that came too late goes with the queue.
+        // A request that came too late goes with the queue, which tells it so.
         answer.recv().unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Puts one session to be into the queue and returns at once: its reply is called when the events are in the backend.
+    ///
+    /// Sessions come about in the order in which they are put there, with those of [`register`](Self::register). A submission
+    /// without events is answered from the engine's thread too, in its turn, and is no session.
+    ///
+    /// # Errors
+    /// [`SubmitError::Full`] with the submission, to be tried again when there is room: see [`when_room`](Self::when_room).
+    /// [`SubmitError::Closed`] with the submission; its reply is told when it is dropped.
+    pub fn submit(&self, submission: Submission) -> Result<(), SubmitError> {
+        let shared = &*self.0;
+        if shared.closed.try_recv() != Err(TryRecvError::Empty) {
+            return Err(SubmitError::Closed(submission));
+        }
+        shared
+            .requests
+            .try_send(submission)
+            .map_err(|error| match error {
+                TrySendError::Full(submission) => SubmitError::Full(submission),
+                TrySendError::Disconnected(submission) => SubmitError::Closed(submission),
+            })
+    }
+
+    /// Calls `tell` once, when the queue has room: at once, on this thread, if it has; else on the engine's, which must not wait.
+    ///
+    /// Others may have taken the room when it is used. A closed engine tells too.
+    pub fn when_room(&self, tell: impl FnOnce() + Send + 'static) {
+        let shared = &*self.0;
+        shared.room.wait(Box::new(tell));
+        let is_closed = shared.closed.try_recv() != Err(TryRecvError::Empty);
+        if is_closed || !shared.requests.is_full() {
+            shared.room.tell();
+        }
     }
 
     /// Asks the backend, as [`Backend::query`].
@@ -306,17 +338,18 @@ impl fmt::Debug for EngineHandle {
     }
 }
 
+#[derive(Debug, PartialEq)]
 enum Never {}
 
 /// The whole life of the thread.
 fn work(
     handle: EngineHandle,
     mut options: EngineOptions,
-    queue: Receiver<Request>,
+    queue: Receiver<Submission>,
     started: &Sender<()>,
 ) -> Result<(), StoreError> {
     let makers = mem::take(&mut options.modules);
-    let mut worker = Worker::new(handle, options)?;
+    let mut worker = Worker::new(handle.clone(), options)?;
     let begun = worker.begin(makers);
     if begun.is_ok() {
         // Who started it waits for it.
@@ -325,6 +358,7 @@ fn work(
     }
     // Callers whose requests came too late are told now: a module may wait for such a caller when it is dropped.
     drop(queue);
+    handle.0.room.tell();
     begun.and_then(|()| worker.stop())
 }
 

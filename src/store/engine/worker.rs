@@ -13,7 +13,7 @@ use crate::store::engine::module::{MakeModule, Modules, Source};
 use crate::store::engine::options::EngineOptions;
 use crate::store::engine::session::{Limits, Session};
 use crate::store::engine::sessions::Sessions;
-use crate::store::engine::{EngineHandle, Request};
+use crate::store::engine::{EngineHandle, Submission};
 
 /// What an engine did so far.
 #[non_exhaustive]
@@ -95,7 +95,7 @@ impl Worker {
     }
 
     /// Handles requests until the engine closes, and then those that wait.
-    pub(super) fn serve(&mut self, queue: &Receiver<Request>) {
+    pub(super) fn serve(&mut self, queue: &Receiver<Submission>) {
         let closed = self.engine.0.closed.clone();
         loop {
             select! {
@@ -125,20 +125,19 @@ impl Worker {
         registered.and(flushed).and(given_back)
     }
 
-    fn answer(&mut self, request: Request) {
-        let Request {
-            source,
-            events,
-            reply,
-        } = request;
+    fn answer(&mut self, request: Submission) {
+        self.engine.0.room.tell();
+        let (source, events, reply) = request.into_parts();
+        if events.is_empty() {
+            return reply.call(Ok(Vec::new()));
+        }
         let asked = events.len();
         let result = self.session(source, events).map(|events| {
             let mut events: Vec<_> = events.to_vec();
             events.truncate(asked);
             events
         });
-        // The caller waits for it, or its thread is gone.
-        let _ = reply.send(result);
+        reply.call(result);
     }
 
     /// One session: the events of a request and what modules answer, in the backend.
