@@ -35,6 +35,14 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file with a configuration cannot be used.
+    #[error("{path:?} is no configuration")]
+    ConfigurationFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<Self>,
+    },
     /// The text of a configuration is no TOML, or no JSON.
     #[error("the configuration is no {format}")]
     Syntax {
@@ -243,7 +251,10 @@ impl StoreError {
     pub fn is_configuration(&self) -> bool {
         matches!(
             self,
-            Self::Configuration { .. } | Self::Syntax { .. } | Self::Identifier { .. }
+            Self::Configuration { .. }
+                | Self::ConfigurationFile { .. }
+                | Self::Syntax { .. }
+                | Self::Identifier { .. }
         )
     }
 

@@ -16,7 +16,13 @@ use crate::store::{
 pub(super) fn read(dir: &Path) -> Result<Option<StoreConfig>, StoreError> {
     let path = dir.join(FILE);
     match fs::read_to_string(&path) {
-        Ok(text) => StoreConfig::from_json(&text).map(Some),
+        Ok(text) => match StoreConfig::from_json(&text) {
+            Ok(config) => Ok(Some(config)),
+            Err(error) => Err(StoreError::ConfigurationFile {
+                path,
+                source: Box::new(error),
+            }),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(StoreError::Io {
             action: "reading",
@@ -204,6 +210,19 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let files = fs::read_dir(dir.path()).unwrap().count();
         assert_eq!(files, 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn file_that_is_broken_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        for (text, why) in [("{", "no JSON"), ("{\"flush_period\": -1}", "flush_period")] {
+            fs::write(dir.path().join(FILE), text).unwrap();
+            let error = read(dir.path()).unwrap_err();
+            assert!(error.is_configuration());
+            assert!(error.to_string().contains("store.json"), "{error}");
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert!(cause.contains(why), "{cause}");
+        }
     }
 
     #[test]
