@@ -1,6 +1,7 @@
 //! The durable backend: one file of the `redb` engine.
 
 use std::fmt;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -328,10 +329,26 @@ fn shared_error(error: &Arc<StoreError>) -> StoreError {
             what: what.clone(),
             reason: reason.clone(),
         },
+        StoreError::Database { action, .. } => StoreError::Database {
+            action,
+            source: shared_cause(error),
+        },
         _ => StoreError::Database {
             action: "writing events",
             source: Box::new(Shared(Arc::clone(error))),
         },
+    }
+}
+
+/// What the database said, which tells by itself what kind of error of the operating system it was.
+fn shared_cause(error: &Arc<StoreError>) -> Box<dyn std::error::Error + Send + Sync> {
+    let cause = SharedCause(Arc::clone(error));
+    let first = std::error::Error::source(&**error);
+    let mut causes = std::iter::successors(first, |error| error.source());
+    let kind = causes.find_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
+    match kind {
+        Some(kind) => Box::new(io::Error::new(kind, cause)),
+        None => Box::new(cause),
     }
 }
 
@@ -351,6 +368,51 @@ impl std::error::Error for Shared {
     }
 }
 
+/// The cause of an error that several hold.
+#[derive(Debug)]
+struct SharedCause(Arc<StoreError>);
+
+impl fmt::Display for SharedCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match std::error::Error::source(&*self.0) {
+            Some(cause) => fmt::Display::fmt(cause, f),
+            None => self.0.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SharedCause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&*self.0)?.source()
+    }
+}
+
 /// Name of the file in the directory of a store.
 const FILE: &str = "store.redb";
 const THREAD: &str = "acqbus-store";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_error_says_each_thing_once_and_stays_what_it_is() {
+        let full = StoreError::Database {
+            action: "writing events",
+            source: io::Error::new(io::ErrorKind::StorageFull, "no space left").into(),
+        };
+        let mut shared = Arc::new(full);
+        // Held by several, one after the other.
+        for _ in 0..3 {
+            shared = Arc::new(shared_error(&shared));
+        }
+        assert!(shared.is_full());
+        let first: Option<&dyn std::error::Error> = Some(&*shared);
+        let chain = std::iter::successors(first, |error| error.source());
+        let told: Vec<_> = chain.map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            ["the database failed while writing events", "no space left"]
+        );
+    }
+}

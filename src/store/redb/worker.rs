@@ -188,7 +188,13 @@ fn flush(core: &Core, writer: &mut Writer) -> Result<(), StoreError> {
     match &flushed {
         Ok(()) => state.work.failure = None,
         Err(error) => {
-            log::error!(
+            // It is tried again and again; whoever has heard of it knows.
+            let level = match state.work.failure {
+                None => log::Level::Error,
+                Some(_) => log::Level::Debug,
+            };
+            log::log!(
+                level,
                 "the events of the store could not be written, and are kept in memory: {error}"
             );
             state
