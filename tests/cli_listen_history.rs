@@ -95,6 +95,10 @@ fn times_and_numbers_that_are_none_are_refused() {
             &["--from-sequence", "0", "--topic", "EVENT"],
             "--from-sequence",
         ),
+        (
+            &["--from-sequence", "-5", "--topic", "EVENT"],
+            "-5 is not a number from 1 on",
+        ),
         (&["--from-sequence", "3"], "--topic"),
         (
             &["--from-sequence", "3", "--since", "1m", "--topic", "EVENT"],

@@ -162,6 +162,12 @@ pub(crate) fn some_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads how many, or which number: from 1 on.
+pub(crate) fn from_one(text: &str) -> Result<u64, String> {
+    let number = text.trim().parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("{text} is not a number from 1 on"))
+}
+
 /// Ten years: far beyond any use, and safe to add to a clock.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 

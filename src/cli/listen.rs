@@ -34,10 +34,10 @@ pub(crate) struct Listen {
     #[arg(long, value_name = "TIME", value_parser = begin, allow_hyphen_values = true)]
     since: Option<SystemTime>,
     /// Begin with this sequence number of each --topic, of the present start of the service, from its history
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true, requires = "topic", conflicts_with = "since")]
+    #[arg(long, value_name = "N", value_parser = args::from_one, allow_negative_numbers = true, requires = "topic", conflicts_with = "since")]
     from_sequence: Option<u64>,
     /// End after this many messages
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = args::from_one, allow_negative_numbers = true)]
     count: Option<u64>,
     /// End after this many seconds
     #[arg(long, value_name = "S", value_parser = args::some_seconds, allow_negative_numbers = true)]

@@ -289,11 +289,15 @@ impl Counts {
                 self.refused,
                 "not kept by the store's configuration, or superseded",
             ),
-            (self.damaged, "lines that are no events"),
         ] {
             if count > 0 {
                 text.push_str(&format!(", {count} {what}"));
             }
+        }
+        match self.damaged {
+            0 => {}
+            1 => text.push_str(", 1 line that is no event"),
+            count => text.push_str(&format!(", {count} lines that are no events")),
         }
         note(&out.paint(Colour::Notice, &text));
         Ok(())

@@ -37,7 +37,7 @@ pub(crate) struct Tail {
     #[arg(long)]
     persisted: bool,
     /// End after this many events
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = args::from_one, allow_negative_numbers = true)]
     count: Option<u64>,
     /// End after this many seconds
     #[arg(long, value_name = "S", value_parser = args::some_seconds, allow_negative_numbers = true)]
