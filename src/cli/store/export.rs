@@ -1,6 +1,6 @@
 //! `acqbus store export`: events as JSON lines that can be imported again, or as a table.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ impl Export {
                 return Ok(ControlFlow::Break(()));
             }
             self.format.put(event, &mut line)?;
-            target.write(&line)?;
+            target.event(&line)?;
             events += 1;
             progress.set(events);
             Ok(ControlFlow::Continue(()))
@@ -113,7 +113,7 @@ impl Export {
                 }
                 events += 1;
                 let put = self.format.put(event, &mut line);
-                failed = put.and_then(|()| target.write(&line));
+                failed = put.and_then(|()| target.event(&line));
                 match failed {
                     Ok(()) => ControlFlow::Continue(()),
                     Err(_) => ControlFlow::Break(()),
@@ -172,10 +172,12 @@ impl Format {
     }
 }
 
-/// Where the lines go.
+/// Where the lines go. A file that got no event before a failure is removed again.
 struct Target {
     writer: BufWriter<Box<dyn Write>>,
     file: Option<(PathBuf, File)>,
+    /// Whether the file has something that is worth keeping.
+    is_of_use: bool,
 }
 
 impl Target {
@@ -185,6 +187,7 @@ impl Target {
             return Ok(Self {
                 writer: BufWriter::new(writer),
                 file: None,
+                is_of_use: true,
             });
         };
         let told = |error: io::Error| {
@@ -199,7 +202,13 @@ impl Target {
         Ok(Self {
             writer: BufWriter::with_capacity(BUFFER, writer),
             file: Some((path.to_owned(), file)),
+            is_of_use: false,
         })
+    }
+
+    fn event(&mut self, line: &[u8]) -> Result<(), Failure> {
+        self.is_of_use = true;
+        self.write(line)
     }
 
     fn write(&mut self, line: &[u8]) -> Result<(), Failure> {
@@ -215,6 +224,7 @@ impl Target {
             let synced = file.sync_all();
             self.told(synced)?;
         }
+        self.is_of_use = true;
         Ok(())
     }
 
@@ -223,6 +233,15 @@ impl Target {
             Some((path, _)) => Failure::of(Exit::Failed, &error).while_doing(path.display()),
             None => error.into(),
         })
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if let Some((path, _)) = self.file.as_ref().filter(|_| !self.is_of_use) {
+            // It is this program's own, and new; where it cannot be removed it stays.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
