@@ -116,6 +116,43 @@ fn answer_that_is_longer_than_a_page_comes_whole() {
 }
 
 #[test]
+fn reader_that_stands_still_is_not_cut_off_from_a_store_that_somebody_else_has_open() {
+    let program = Program::new();
+    let dir = program.home().join("history");
+    let owner = StoreHandle::open(&dir, OpenOptions::default()).unwrap();
+    // More than a pipe and a socket hold.
+    let text = format!("\"{}\"", "x".repeat(1 << 10));
+    let small = events(1..=5000);
+    let large = small.iter().map(|event| {
+        let payload = Payload::Json(Json::new(text.as_str()).unwrap());
+        Arc::new((**event).clone().with_payload(payload))
+    });
+    owner.register(large.collect()).unwrap();
+    let args = ["query", "server", "--max-results", "5000", "--json"];
+    let mut query = Running::start(command(&program, &args));
+    assert!(!query.line().is_empty());
+    // As at the owner's limit for a guest that takes nothing.
+    owner.close().unwrap();
+    let done = query.read_to_end().code(0);
+    assert_eq!(sessions(&done), (2..=5000).collect::<Vec<_>>());
+    assert_eq!(notice(&done.json(), "end")["events"], 5000);
+}
+
+#[test]
+fn question_ends_at_ctrl_c_with_what_it_has() {
+    let program = Program::new();
+    filled(&program, 20000);
+    let args = ["query", "server", "--max-results", "20000", "--json"];
+    let mut query = Running::start(command(&program, &args));
+    assert!(!query.line().is_empty());
+    query.interrupt();
+    let done = query.read_to_end().code(130);
+    let end = notice(&done.json(), "end").clone();
+    assert_eq!(end["events"], sessions(&done).len() + 1);
+    assert_eq!(end["moreFollows"], true);
+}
+
+#[test]
 fn events_of_a_server_are_told_in_the_order_of_their_ids() {
     let program = Program::new();
     filled(&program, 5);
@@ -159,7 +196,11 @@ fn what_is_wrong_is_told_with_the_next_step() {
             &["query", "server", "--after", "7"],
             "SERVER.SESSION.INSTANCE",
         ),
+        (&["query", "server", "1"], "try: --server-id 1"),
+        (&["query", "server", "-7"], "try: --server-id -7"),
+        (&["query", "server", "rig-1/*"], "no event types"),
         (&["replay", "--speed", "0"], "max"),
+        (&["tail", "--count", "-5"], "-5 is not a number from 1 on"),
         (&["export", "--format", "xml"], "jsonl"),
         (&["import", "nothing.jsonl"], "nothing.jsonl"),
     ] {
@@ -263,6 +304,14 @@ fn damaged_lines_are_told_and_the_others_imported() {
     assert_eq!(notice(&done, "end")["events"], 3);
     let again = store(&program, &["import", "torn.jsonl", "--store", "copy"]).code(6);
     assert!(again.err.contains("line 5: "), "{}", again.err);
+    assert!(
+        again.err.contains(", 2 lines that are no events"),
+        "{}",
+        again.err
+    );
+    fs::write(program.home().join("one.jsonl"), "nonsense").unwrap();
+    let one = store(&program, &["import", "one.jsonl", "--store", "copy"]).code(6);
+    assert!(one.err.contains(", 1 line that is no event"), "{}", one.err);
 }
 
 #[test]
@@ -425,6 +474,12 @@ fn store_that_cannot_be_opened_is_salvaged_into_a_new_one() {
     assert_eq!(again.out.lines().count(), 300);
 
     fs::write(&path, b"no store at all").unwrap();
+    let rest = program.home().join("none.jsonl");
+    let salvage = ["export", "--salvage", "-o", "none.jsonl"];
+    store(&program, &salvage).code(6);
+    assert!(!rest.exists(), "a file that holds nothing was left");
+    store(&program, &["export", "-o", "none.jsonl", "--format", "csv"]).code(6);
+    assert!(!rest.exists(), "a file that holds nothing was left");
     for verb in [&["check"][..], &["export", "--salvage"]] {
         let done = store(&program, verb).code(6);
         assert!(done.err.contains("cannot read this file"), "{}", done.err);

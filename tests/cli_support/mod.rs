@@ -261,6 +261,15 @@ impl Running {
         Ending { child }
     }
 
+    /// Reads standard output to its end, then waits for the end: for a program that may wait for its reader.
+    pub fn read_to_end(mut self) -> Done {
+        let mut out = String::new();
+        self.out.read_to_string(&mut out).unwrap();
+        let mut done = self.end();
+        done.out.insert_str(0, &out);
+        done
+    }
+
     /// Waits for the end; gives the rest of standard output and standard error.
     pub fn end(mut self) -> Done {
         let mut out = String::new();

@@ -1,20 +1,22 @@
 //! `acqbus store query`: asks for the latest event of each type, a stretch of time, or the events of a server.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::print::{Colour, Output, note};
+use crate::cli::print::{Colour, Output, harmless, note};
+use crate::cli::signal::Stop;
 use crate::cli::store::args::{Place, Stretch, Types, event_id};
 use crate::cli::store::moment::Moment;
 use crate::cli::store::show;
 use crate::event::{
-    EventId, Order, OrderBy, QueryLatestParams, QueryParams, QueryServerParams,
+    Event, EventId, Order, OrderBy, Payload, QueryLatestParams, QueryParams, QueryServerParams,
     QueryTimeseriesParams,
 };
-use crate::store::Backend;
+use crate::store::{Backend, StoreError};
 
 /// Arguments of `acqbus store query`.
 #[derive(Debug, Args)]
@@ -80,6 +82,9 @@ struct Server {
         allow_negative_numbers = true
     )]
     server_id: i64,
+    /// What looks like the number of the server, or like event types
+    #[arg(hide = true, allow_negative_numbers = true)]
+    stray: Option<String>,
     /// Only what is on disk
     #[arg(long)]
     persisted: bool,
@@ -116,16 +121,18 @@ enum By {
 impl Query {
     /// Prints the answer.
     pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
+        // The store is closed well, however early the user has enough.
+        let stop = Stop::on_ctrl_c()?;
         match &self.what {
-            What::Latest(latest) => latest.run(out),
-            What::Timeseries(series) => series.run(out),
-            What::Server(server) => server.run(out),
+            What::Latest(latest) => latest.run(&stop, out),
+            What::Timeseries(series) => series.run(&stop, out),
+            What::Server(server) => server.run(&stop, out),
         }
     }
 }
 
 impl Latest {
-    fn run(&self, out: Output) -> Result<Exit, Failure> {
+    fn run(&self, stop: &Stop, out: Output) -> Result<Exit, Failure> {
         let mut params = QueryLatestParams::default();
         if let Some(types) = self.types.query()? {
             params = params.event_types(types);
@@ -134,7 +141,11 @@ impl Latest {
         // One event a type, in an order that is the same each time.
         let mut events = store.query(&params.into())?.events;
         events.sort_by(|a, b| a.event_type.cmp(&b.event_type));
-        for event in &events {
+        for (printed, event) in (0_u64..).zip(&events) {
+            if let Ok(exit) = stop.asked().try_recv() {
+                tell_end(out, printed, Some(None))?;
+                return Ok(exit);
+            }
             show::event(out, event)?;
         }
         tell_end(out, events.len() as u64, None)
@@ -142,7 +153,7 @@ impl Latest {
 }
 
 impl Timeseries {
-    fn run(&self, out: Output) -> Result<Exit, Failure> {
+    fn run(&self, stop: &Stop, out: Output) -> Result<Exit, Failure> {
         let mut params = QueryTimeseriesParams::default()
             .order(match self.order {
                 Direction::Asc => Order::Ascending,
@@ -158,7 +169,7 @@ impl Timeseries {
         params.source_t_from = self.source_from.map(|moment| moment.0);
         params.source_t_to = self.source_to.map(|moment| moment.0);
         let store = self.place.open()?;
-        answer(&store, self.page, out, |page| {
+        answer(&store, self.page, stop, out, |page| {
             params.max_results = page.max_results;
             params.last_event_id = page.after;
             params.clone().into()
@@ -167,7 +178,18 @@ impl Timeseries {
 }
 
 impl Server {
-    fn run(&self, out: Output) -> Result<Exit, Failure> {
+    fn run(&self, stop: &Stop, out: Output) -> Result<Exit, Failure> {
+        if let Some(stray) = &self.stray {
+            return Err(match stray.parse::<i64>() {
+                Ok(number) => Failure::usage(format!("{number} is not asked for by its place"))
+                    .with_hint(format!("--server-id {number}")),
+                Err(_) => Failure::usage(format!(
+                    "{}: no event types choose from the events of a server",
+                    harmless(stray)
+                ))
+                .with_hint("acqbus store query timeseries"),
+            });
+        }
         if let Some(after) = self.page.after
             && after.server != self.server_id
         {
@@ -179,7 +201,7 @@ impl Server {
         }
         let mut params = QueryServerParams::new(self.server_id).persisted(self.persisted);
         let store = self.place.open()?;
-        answer(&store, self.page, out, |page| {
+        answer(&store, self.page, stop, out, |page| {
             params.max_results = page.max_results;
             params.last_event_id = page.after;
             params.into()
@@ -188,38 +210,67 @@ impl Server {
 }
 
 /// Prints page after page, until there are as many events as were asked for: the store gives a page at a time.
+///
+/// A page is read whole before it is printed: while the output stands still, the store is not asked and nobody waits for this
+/// reader.
 fn answer(
     store: &dyn Backend,
     mut page: Page,
+    stop: &Stop,
     out: Output,
     mut params: impl FnMut(Page) -> QueryParams,
 ) -> Result<Exit, Failure> {
     let mut printed = 0_u64;
     loop {
-        let (mut count, mut last, mut failed) = (0_i64, None, None);
-        let more_follows = store.visit(&params(page), &mut |event| {
-            count += 1;
-            last = Some(event.id);
-            match show::event(out, event) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(failure) => {
-                    failed = Some(failure);
-                    ControlFlow::Break(())
-                }
+        let held = Held::read(store, &params(page))?;
+        for event in &held.events {
+            if let Ok(exit) = stop.asked().try_recv() {
+                tell_end(out, printed, Some(page.after))?;
+                return Ok(exit);
             }
-        })?;
-        if let Some(failure) = failed {
-            return Err(failure);
+            show::event(out, event)?;
+            printed += 1;
+            page.after = Some(event.id);
         }
-        printed += count.unsigned_abs();
-        let left = page.max_results.map(|most| most - count);
-        if more_follows && count > 0 && left.is_some_and(|left| left > 0) {
-            page.max_results = left;
-            page.after = last;
+        let count = i64::try_from(held.events.len()).unwrap_or(i64::MAX);
+        page.max_results = page.max_results.map(|most| most - count);
+        let is_wanted = held.is_cut || page.max_results.is_some_and(|left| left > 0);
+        if held.more_follows && count > 0 && is_wanted {
             continue;
         }
-        let more = more_follows.then(|| last.or(page.after));
-        return tell_end(out, printed, more);
+        return tell_end(out, printed, held.more_follows.then_some(page.after));
+    }
+}
+
+/// Events that were read and not printed yet.
+struct Held {
+    events: Vec<Arc<Event>>,
+    more_follows: bool,
+    /// Whether the store would have given more at a time than is held.
+    is_cut: bool,
+}
+
+impl Held {
+    fn read(store: &dyn Backend, params: &QueryParams) -> Result<Self, StoreError> {
+        let (mut events, mut bytes, mut is_cut) = (Vec::new(), 0, false);
+        let more_follows = store.visit(params, &mut |event| {
+            if bytes >= HELD {
+                is_cut = true;
+                return ControlFlow::Break(());
+            }
+            bytes += match &event.payload {
+                None => 0,
+                Some(Payload::Json(json)) => json.as_str().len(),
+                Some(Payload::Binary(binary)) => binary.data().len(),
+            };
+            events.push(Arc::clone(event));
+            ControlFlow::Continue(())
+        })?;
+        Ok(Self {
+            events,
+            more_follows: more_follows || is_cut,
+            is_cut,
+        })
     }
 }
 
@@ -245,6 +296,9 @@ fn tell_end(out: Output, events: u64, more: Option<Option<EventId>>) -> Result<E
     note(&out.paint(Colour::Notice, &text));
     Ok(Exit::Done)
 }
+
+/// Payloads that are held at a time, in bytes, but for the last one.
+const HELD: usize = 16 << 20;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
