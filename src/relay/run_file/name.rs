@@ -73,8 +73,7 @@ impl Place {
 
     /// Gives the whole file its final name, which is returned.
     ///
-    /// The name is taken by creating an empty file, which only one program can do, and the run then replaces that file in
-    /// one step. After a failure the run is where it was.
+    /// Two programs never take one name. After a failure the run is where it was.
     pub(super) fn publish(&self, stem: &str) -> Result<PathBuf, RelayError> {
         let numbers = match self.conflict {
             Conflict::Rename => 1..=MAX_NUMBER,
@@ -82,25 +81,18 @@ impl Place {
         };
         for number in numbers {
             let path = named(&self.directory, stem, number);
-            let taken = match create_new(&path) {
-                Ok(_) => true,
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(RelayError::io("create", path)(error));
-                }
-                Err(_) => false,
-            };
-            if !taken && self.conflict != Conflict::Overwrite {
-                continue;
-            }
-            return match fs::rename(&self.part, &path) {
-                Ok(()) => Ok(path),
-                Err(error) => {
-                    if taken {
-                        // Ours and empty; that it may stay is no second failure.
-                        let _ = fs::remove_file(&path);
+            let outcome = match rename_new(&self.part, &path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if self.conflict != Conflict::Overwrite {
+                        continue;
                     }
-                    Err(RelayError::io("rename a run to", path)(error))
+                    fs::rename(&self.part, &path)
                 }
+                outcome => outcome,
+            };
+            return match outcome {
+                Ok(()) => Ok(path),
+                Err(error) => Err(RelayError::io("rename a run to", path)(error)),
             };
         }
         let path = named(&self.directory, stem, 1);
@@ -186,6 +178,36 @@ fn named(directory: &Path, stem: &str, number: u32) -> PathBuf {
 
 fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+/// Renames a file to a name that nobody has, in one step; [`io::ErrorKind::AlreadyExists`] when somebody has.
+#[cfg(target_os = "linux")]
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Some file systems cannot, such as NFS.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => rename_over_own(from, to),
+        outcome => outcome.map_err(io::Error::from),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    rename_over_own(from, to)
+}
+
+/// The same in two steps: an empty file takes the name, which only one program can do, and then the file replaces that.
+///
+/// Only where it must be: ext4 (`auto_da_alloc`) and btrfs begin to write a whole file to the disk when it replaces another, and
+/// the rename takes as long as that.
+fn rename_over_own(from: &Path, to: &Path) -> io::Result<()> {
+    create_new(to)?;
+    fs::rename(from, to).inspect_err(|_| {
+        // Ours and empty; that it may stay is no second failure.
+        let _ = fs::remove_file(to);
+    })
 }
 
 /// Longest part of a stem: two of them, a number and the extensions stay far below the 255 bytes of a file name.
@@ -315,6 +337,24 @@ mod tests {
         assert_eq!(place.publish("r@s").expect("replaced"), path);
         assert_eq!(fs::read_to_string(&path).expect("readable"), "two");
         assert_eq!(names(folder.path()), ["r@s.acqrun"]);
+    }
+
+    #[test]
+    fn both_ways_to_a_new_name_take_a_free_one_only() {
+        for rename in [rename_new, rename_over_own] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let [from, to] = ["from", "to"].map(|name| folder.path().join(name));
+            fs::write(&from, "run").expect("room");
+            fs::write(&to, "other").expect("room");
+            let error = rename(&from, &to).expect_err("taken");
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+            assert_eq!(fs::read_to_string(&to).expect("readable"), "other");
+            fs::remove_file(&to).expect("removed");
+            rename(&from, &to).expect("free");
+            assert_eq!(fs::read_to_string(&to).expect("readable"), "run");
+            assert!(rename(&from, &folder.path().join("none")).is_err());
+            assert_eq!(names(folder.path()), ["to"]);
+        }
     }
 
     #[test]
