@@ -128,3 +128,17 @@ fn the_room_of_a_large_message_is_given_back() {
     assert!(b.next(&mut out).unwrap().is_none());
     assert!(b.received.capacity() <= KEPT_BYTES);
 }
+
+#[test]
+fn a_claimed_length_reserves_nothing() {
+    let (_, mut b, now) = ends(ChatterOptions::default());
+    let mut out = Vec::new();
+    b.receive(b"\x03\xff\xff\xffabc", now);
+    assert_eq!(b.next(&mut out).unwrap(), None);
+    assert!(b.received.capacity() < 100);
+    for _ in 0..100_000 {
+        b.receive(&[0; 100], now);
+        assert_eq!(b.next(&mut out).unwrap(), None);
+    }
+    assert!(b.received.capacity() < 40_000_000, "twice what came");
+}
