@@ -281,15 +281,16 @@ fn number(numbers: &[u8], width: usize, place: usize) -> usize {
         .fold(0, |high, digit| high << 7 | usize::from(*digit))
 }
 
+/// Collects segments; the usual type costs no allocation but the one that keeps it.
 #[derive(Default)]
 struct Builder {
-    text: String,
+    text: SmallVec<[u8; 64]>,
     ends: SmallVec<[usize; 8]>,
 }
 
 impl Builder {
     fn push(&mut self, segment: &str) {
-        self.text.push_str(segment);
+        self.text.extend_from_slice(segment.as_bytes());
         self.ends.push(self.text.len());
     }
 
@@ -298,14 +299,16 @@ impl Builder {
         let bits = (usize::BITS - largest.leading_zeros()).max(1);
         let width = bits.div_ceil(7) as u8;
         let header = 1 + usize::from(width) * (self.ends.len() + 1);
-        let mut packed = String::with_capacity(header + self.text.len());
-        packed.push(char::from(width));
+        let mut packed: SmallVec<[u8; 96]> = SmallVec::with_capacity(header + self.text.len());
+        packed.push(width);
         for number in std::iter::once(self.ends.len()).chain(self.ends.iter().copied()) {
             for place in (0..width).rev() {
-                packed.push(char::from((number >> (7 * place)) as u8 & 0x7f));
+                packed.push((number >> (7 * place)) as u8 & 0x7f);
             }
         }
-        packed.push_str(&self.text);
+        packed.extend_from_slice(&self.text);
+        // Whole texts behind bytes below 0x80.
+        let packed = str::from_utf8(&packed).expect("it is text");
         EventType {
             packed: packed.into(),
         }
