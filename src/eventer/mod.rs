@@ -4,12 +4,14 @@
 //! what server and client say to each other.
 
 pub mod chatter;
+mod client;
 mod error;
 pub mod message;
 pub mod sbs;
 mod tls;
 mod token;
 
+pub use client::{ClientOptions, EventerClient, Notice, Pages};
 pub use error::EventerError;
 pub use tls::ClientTls;
 pub use token::Token;

@@ -35,7 +35,6 @@ impl Token {
     }
 
     /// The text, for the message that carries it.
-    #[allow(dead_code, reason = "the client is on its way")]
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

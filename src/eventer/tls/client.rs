@@ -78,7 +78,6 @@ impl ClientTls {
     }
 
     /// A connection to a host, before its handshake.
-    #[allow(dead_code, reason = "the client is on its way")]
     pub(crate) fn connection(&self, host: &str) -> Result<ClientConnection, EventerError> {
         let name = self.server_name.as_deref().unwrap_or(host);
         let server_name = ServerName::try_from(name.to_owned())

@@ -1,0 +1,206 @@
+//! Answers of any length, page by page.
+
+use std::sync::Arc;
+use std::vec;
+
+use crate::event::{Event, Order, OrderBy, QueryParams, QueryResult};
+use crate::eventer::EventerError;
+
+use super::link::Shared;
+use super::query;
+
+/// The events of an answer, however many, as [`EventerClient::pages`](super::EventerClient::pages) gives them.
+///
+/// Taking one blocks while the next page comes, and as long as [`EventerClient::query`](super::EventerClient::query). An error
+/// ends it. It does not keep the client open.
+#[derive(Debug)]
+pub struct Pages {
+    shared: Arc<Shared>,
+    asker: Asker,
+    page: vec::IntoIter<Arc<Event>>,
+}
+
+impl Pages {
+    pub(super) fn new(shared: Arc<Shared>, params: QueryParams) -> Self {
+        Self {
+            shared,
+            asker: Asker::new(params),
+            page: Vec::new().into_iter(),
+        }
+    }
+}
+
+impl Iterator for Pages {
+    type Item = Result<Arc<Event>, EventerError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(event) = self.page.next() {
+                return Some(Ok(event));
+            }
+            let question = self.asker.question()?;
+            match query(&self.shared, question) {
+                Ok(result) => self.page = self.asker.answered(result).into_iter(),
+                Err(error) => {
+                    self.asker.end();
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+/// Which page is asked for next. Pure.
+#[derive(Debug)]
+struct Asker {
+    /// `None` at the end.
+    next: Option<QueryParams>,
+    /// How many events are wanted yet; all if nothing is said.
+    left: Option<i64>,
+}
+
+impl Asker {
+    fn new(params: QueryParams) -> Self {
+        let left = match &params {
+            QueryParams::Latest(_) => None,
+            QueryParams::Timeseries(params) => params.max_results,
+            QueryParams::Server(params) => params.max_results,
+        };
+        Self {
+            next: Some(params),
+            left,
+        }
+    }
+
+    fn question(&self) -> Option<&QueryParams> {
+        self.next.as_ref()
+    }
+
+    fn end(&mut self) {
+        self.next = None;
+    }
+
+    fn answered(&mut self, result: QueryResult) -> Vec<Arc<Event>> {
+        let QueryResult {
+            mut events,
+            more_follows,
+        } = result;
+        if let Some(left) = &mut self.left {
+            let wanted = usize::try_from(*left).unwrap_or(0);
+            events.truncate(wanted);
+            *left -= i64::try_from(events.len()).unwrap_or(*left);
+        }
+        let enough = self.left.is_some_and(|left| left <= 0);
+        match (self.next.take(), events.last()) {
+            (Some(params), Some(last)) if more_follows && !enough => {
+                self.next = after(params, last, self.left);
+            }
+            _ => {}
+        }
+        events
+    }
+}
+
+/// The question for what comes behind an event.
+fn after(params: QueryParams, last: &Event, left: Option<i64>) -> Option<QueryParams> {
+    match params {
+        QueryParams::Latest(_) => None,
+        QueryParams::Server(mut params) => {
+            params.max_results = left;
+            params.last_event_id = Some(last.id);
+            Some(params.into())
+        }
+        QueryParams::Timeseries(mut params) => {
+            params.max_results = left;
+            params.last_event_id = Some(last.id);
+            // The server looks for the last event from the nearer bound on, which is far away for a late page.
+            let near = match (params.order_by, params.order) {
+                (OrderBy::Timestamp, Order::Ascending) => &mut params.t_from,
+                (OrderBy::Timestamp, Order::Descending) => &mut params.t_to,
+                (OrderBy::SourceTimestamp, Order::Ascending) => &mut params.source_t_from,
+                (OrderBy::SourceTimestamp, Order::Descending) => &mut params.source_t_to,
+            };
+            *near = match params.order_by {
+                OrderBy::Timestamp => Some(last.timestamp),
+                OrderBy::SourceTimestamp => last.source_timestamp,
+            };
+            Some(params.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{
+        EventId, EventType, QueryLatestParams, QueryServerParams, QueryTimeseriesParams, Timestamp,
+    };
+    use crate::store::{Backend, Callbacks, MemoryBackend};
+    use proptest::prelude::*;
+
+    fn event(session: i64, second: i64, source: i64) -> Arc<Event> {
+        let id = EventId::new(1, session, 1);
+        let event = Event::new(id, EventType::from("a"), Timestamp::new(second, 0));
+        Arc::new(event.with_source_timestamp(Timestamp::new(source, 0)))
+    }
+
+    /// Asks in pages of three.
+    fn paged(store: &MemoryBackend, params: QueryParams) -> Vec<EventId> {
+        let mut asker = Asker::new(params);
+        let mut events = Vec::new();
+        while let Some(question) = asker.question() {
+            let mut question = question.clone();
+            if let QueryParams::Timeseries(params) = &mut question {
+                params.max_results = Some(params.max_results.map_or(3, |most| most.min(3)));
+            }
+            if let QueryParams::Server(params) = &mut question {
+                params.max_results = Some(params.max_results.map_or(3, |most| most.min(3)));
+            }
+            let answer = store.query(&question).unwrap();
+            events.extend(asker.answered(answer));
+        }
+        events.iter().map(|event| event.id).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn pages_together_are_the_whole_answer(
+            steps in proptest::collection::vec((0..2i64, 0..5i64), 0..30),
+            descending: bool,
+            by_source: bool,
+            most in proptest::option::of(0..40i64),
+        ) {
+            let store = MemoryBackend::new(Callbacks::default());
+            let mut second = 0;
+            for (at, (step, source)) in steps.iter().enumerate() {
+                second += step;
+                let event = event(at as i64 + 1, second, *source);
+                store.register(vec![event].into()).unwrap();
+            }
+            let mut params = QueryTimeseriesParams::default();
+            params.max_results = most;
+            if descending {
+                params.order = Order::Descending;
+            } else {
+                params.order = Order::Ascending;
+            }
+            if by_source {
+                params.order_by = OrderBy::SourceTimestamp;
+            }
+            let mut server = QueryServerParams::new(1);
+            server.max_results = most;
+            for params in [QueryParams::from(params), server.into()] {
+                let whole = store.query(&params).unwrap().events;
+                let whole: Vec<_> = whole.iter().map(|event| event.id).collect();
+                prop_assert_eq!(paged(&store, params), whole);
+            }
+        }
+    }
+
+    #[test]
+    fn latest_events_are_one_page() {
+        let mut asker = Asker::new(QueryLatestParams::default().into());
+        asker.answered(QueryResult::new(vec![event(1, 1, 1)], true));
+        assert!(asker.question().is_none());
+    }
+}
