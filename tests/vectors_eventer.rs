@@ -3,6 +3,8 @@
 //! The vectors are in `tests/vectors/hat`, or in `$ACQBUS_VECTORS/hat` where that variable is set; a file may be absent there.
 //! Every case of every file found is run. The other files there are a matter of `vectors_hat`.
 
+#[path = "vectors_eventer/client.rs"]
+mod client;
 #[path = "vectors_eventer/exchanges.rs"]
 mod exchanges;
 #[path = "vectors_eventer/frames.rs"]
@@ -33,6 +35,7 @@ const FILES: &[report::File<Difference>] = &[
     ("json_payload.json", messages::run_json_payload),
     ("chatter_frames.json", frames::run_chatter_frames),
     ("exchanges.json", exchanges::run_exchanges),
+    ("exchanges.json", client::run_exchanges),
 ];
 
 pub(crate) type Report = report::Report<Difference>;
