@@ -444,6 +444,74 @@ fn full_queue_is_told_and_drops_are_gaps() {
 }
 
 #[test]
+fn slow_subscriber_holds_up_publishing_where_that_is_wanted() {
+    let options = options()
+        .send_hwm(4)
+        .queue(20, 1 << 30, Overflow::Refuse)
+        .back_pressure(true);
+    let service = launch(options.linger(Duration::from_millis(200)));
+    let slow = raw(SocketKind::Sub, &raw_options().recv_hwm(1));
+    follow(&slow, &service, &[Topic::EVENT]);
+    let mut body = vec![b'x'; 1 << 20];
+    // More than the system holds for a connection.
+    let mut publish = |number: u32| {
+        body[..4].copy_from_slice(&number.to_le_bytes());
+        match service.send(Topic::EVENT, &body) {
+            Ok(()) => true,
+            Err(RpcError::QueueFull { .. }) => false,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let mut number = 0;
+    eventually("it is held up", || {
+        number += u32::from(publish(number));
+        let stats = service.stats();
+        stats.held_up > Duration::ZERO && stats.queue_depth >= 20
+    });
+    let held = service.stats();
+    assert!(held.published < 200 && held.queue_depth >= 20, "{held:?}");
+    for number in 0..u32::try_from(held.published).unwrap() {
+        let message = recv_published(&slow);
+        assert_eq!(message.body[..4], number.to_le_bytes());
+    }
+    eventually("publishing goes on", || {
+        service.stats().published > held.published
+    });
+    // Who never reads again is not waited for longer than the linger.
+    for number in 0..200 {
+        if !publish(number) {
+            break;
+        }
+    }
+    let started = Instant::now();
+    let service = in_time("the stop", move || {
+        service.stop();
+        service
+    });
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert_eq!(service.stats().held_up, Duration::ZERO);
+    drop(slow);
+}
+
+#[test]
+fn subscriber_that_goes_lets_publishing_go_on() {
+    let options = options().send_hwm(4).back_pressure(true);
+    let service = launch(options.queue(10, 1 << 30, Overflow::Refuse));
+    let stuck = raw(SocketKind::Sub, &raw_options().recv_hwm(1));
+    follow(&stuck, &service, &[Topic::EVENT]);
+    eventually("it is held up", || {
+        // Full is what it is to become.
+        let _ = service.send(Topic::EVENT, vec![b'x'; 1 << 20]);
+        service.stats().held_up > Duration::ZERO
+    });
+    drop(stuck);
+    eventually("the queue is empty", || service.stats().queue_depth == 0);
+    let other = subscriber(&service, &[Topic::EVENT]);
+    service.send(Topic::EVENT, b"on").unwrap();
+    assert_eq!(recv_published(&other).body, b"on");
+}
+
+#[test]
 fn tap_sees_everything_in_order_and_counts_what_it_missed() {
     let service = launch(options());
     let all = service.tap(10_000);

@@ -50,7 +50,7 @@ pub use pool::{FramePool, PooledBuffer};
 pub use role::Role;
 pub use shared_keyring::{ChangeSubscription, KeyRingChange, SharedKeyRing};
 pub use socket::{Multipart, Socket, SocketKind};
-pub use wait::{Ready, wait, wait_to_send, wake_pair};
+pub use wait::{Ready, wait, wait_for_room, wait_to_send, wake_pair};
 pub use zap::{Authenticate, Credentials, Refusal, ZapReply, ZapRequest, decide};
 pub(crate) use zap_handler::LineLimit;
 pub use zap_handler::{ZapHandler, ZapStats};

@@ -54,6 +54,11 @@ pub struct SocketOptions {
     /// Whether an XPUB socket receives every subscription, and not only the first of its kind.
     /// Default false.
     pub xpub_verbose: bool,
+    /// Whether an XPUB socket refuses a message for which one of its subscribers has no room, and does not drop it for him.
+    ///
+    /// [`Socket::try_send`](crate::zsocket::Socket::try_send) gives the message back then, and nobody has got it;
+    /// [`wait_for_room`](crate::zsocket::wait_for_room) says when to try again. Default false.
+    pub xpub_nodrop: bool,
     /// Whether a ROUTER socket reports an unknown or full peer, and does not drop the message.
     /// Default false.
     pub router_mandatory: bool,
@@ -80,6 +85,7 @@ impl Default for SocketOptions {
             reconnect_interval_max: None,
             tcp_keepalive: true,
             xpub_verbose: false,
+            xpub_nodrop: false,
             router_mandatory: false,
             ipv6: false,
             security: SocketSecurity::Null,
@@ -115,6 +121,7 @@ setters! {
     reconnect_interval_max: Option<Duration>,
     tcp_keepalive: bool,
     xpub_verbose: bool,
+    xpub_nodrop: bool,
     router_mandatory: bool,
     ipv6: bool,
     security: SocketSecurity,

@@ -10,7 +10,7 @@
 //! | message property | it wants the message mutably |
 //! | descriptor | it gives a bare number |
 //! | stop a monitor | it cannot pass "no endpoint" |
-//! | option `ZMQ_ZAP_ENFORCE_DOMAIN` | it does not know it |
+//! | options `ZMQ_ZAP_ENFORCE_DOMAIN`, `ZMQ_XPUB_NODROP` | it does not know them |
 //! | pin a descriptor of a connection | libzmq tells its number, and `std` borrows numbers unsafely only |
 //!
 //! Everything else goes through the crate; all unsafe code of the library is in this file.
@@ -139,13 +139,22 @@ impl RawSocket {
 
     /// Refuses clients while no authenticator runs in the context; libzmq would accept them all.
     pub(super) fn enforce_zap(&self) -> Result<(), Errno> {
-        let yes: c_int = 1;
-        // SAFETY: the socket is open, the option is an integer (zmq_setsockopt(3)).
+        self.set_flag(ZMQ_ZAP_ENFORCE_DOMAIN, true)
+    }
+
+    /// Whether an XPUB socket refuses a message for which one of its subscribers has no room.
+    pub(super) fn set_xpub_nodrop(&self, nodrop: bool) -> Result<(), Errno> {
+        self.set_flag(zmq_sys::ZMQ_XPUB_NODROP as c_int, nodrop)
+    }
+
+    fn set_flag(&self, option: c_int, value: bool) -> Result<(), Errno> {
+        let value = c_int::from(value);
+        // SAFETY: the socket is open, and the callers' options are integers (zmq_setsockopt(3)).
         check(unsafe {
             zmq_sys::zmq_setsockopt(
                 self.pointer.as_ptr(),
-                ZMQ_ZAP_ENFORCE_DOMAIN,
-                ptr::from_ref(&yes).cast(),
+                option,
+                ptr::from_ref(&value).cast(),
                 size_of::<c_int>(),
             )
         })

@@ -218,8 +218,9 @@ impl Socket {
     ///
     /// Blocks up to the send time-out while the queue is full.
     ///
-    /// PUB and XPUB never block: they drop for the subscriber whose queue is full. After a failure
-    /// the frame is gone and the message as if it had not begun.
+    /// PUB never blocks, and XPUB does with [`SocketOptions::xpub_nodrop`] only: they drop for the
+    /// subscriber whose queue is full. After a failure the frame is gone and the message as if it
+    /// had not begun.
     ///
     /// # Errors
     /// [`ZsocketError::TimedOut`], [`ZsocketError::Terminated`], [`ZsocketError::WrongState`],
@@ -628,6 +629,7 @@ fn apply(raw: &RawSocket, kind: SocketKind, options: &SocketOptions) -> Result<(
     raw.set_sndtimeo(millis(options.send_timeout))?;
     if kind == SocketKind::Xpub {
         raw.set_xpub_verbose(options.xpub_verbose)?;
+        raw.set_xpub_nodrop(options.xpub_nodrop)?;
     }
     if kind == SocketKind::Router {
         raw.set_router_mandatory(options.router_mandatory)?;

@@ -141,6 +141,28 @@ pub fn wait_to_send(
     block(&mut items, &[socket], deadline, Socket::writable)
 }
 
+/// As [`wait`], for a publisher that drops nothing: blocks until a subscriber may have room again, has come or has gone.
+///
+/// To be called directly behind a [`Socket::try_send`] that was refused: a call in between could take what is waited for. The
+/// message may be refused again.
+///
+/// # Errors
+/// As [`wait`].
+pub fn wait_for_room(
+    publisher: &Socket,
+    wake: &WakeReceiver,
+    deadline: Option<Instant>,
+) -> Result<Ready, ZsocketError> {
+    let mut items = [
+        PollFd::from_borrowed_fd(publisher.descriptor()?, PollFlags::IN),
+        PollFd::from_borrowed_fd(wake.descriptor(), PollFlags::IN),
+    ];
+    // A publisher is writable at all times by its own word; any change is worth a try.
+    block(&mut items, &[publisher], deadline, |publisher| {
+        publisher.readable().map(|_| true)
+    })
+}
+
 fn descriptors<'a>(
     sockets: &'a [&'a Socket],
     wake: Option<&'a WakeReceiver>,
@@ -255,6 +277,59 @@ mod tests {
             assert!(pull.recv_message(1).unwrap().is_some());
         }
         assert!(sender.join().unwrap() > 0);
+    }
+
+    #[test]
+    fn publisher_that_drops_nothing_waits_for_its_slowest_subscriber() {
+        use crate::zsocket::{Context, Endpoint, SocketKind, SocketOptions};
+
+        let (_waker, receiver) = wake_pair().unwrap();
+        let context = Context::new().unwrap();
+        let options = SocketOptions::default()
+            .send_hwm(2)
+            .recv_hwm(2)
+            .recv_timeout(Some(Duration::from_secs(20)));
+        let of_publisher = options.clone().xpub_verbose(true).xpub_nodrop(true);
+        let publisher = context.socket(SocketKind::Xpub, &of_publisher).unwrap();
+        let any = Endpoint::tcp("127.0.0.1", 0).unwrap();
+        let endpoint = publisher.bind(&any).unwrap();
+        let subscribers = [(); 2].map(|()| {
+            let subscriber = context.socket(SocketKind::Sub, &options).unwrap();
+            subscriber.subscribe(b"").unwrap();
+            subscriber.connect(&endpoint).unwrap();
+            assert!(publisher.recv_message(1).unwrap().is_some());
+            subscriber
+        });
+        let [slow, fast] = subscribers;
+        let quick = std::thread::spawn(move || {
+            let mut seen = 0;
+            while seen < 200 {
+                seen += 1;
+                assert!(fast.recv_message(2).unwrap().is_some());
+            }
+            fast
+        });
+        let bytes = vec![7; 1 << 20];
+        let sender = std::thread::spawn(move || {
+            let deadline = Some(Instant::now() + Duration::from_secs(20));
+            let mut waits = 0;
+            for number in 0..200_u8 {
+                while publisher.try_send_bytes(&[number], true).is_err() {
+                    let ready = wait_for_room(&publisher, &receiver, deadline).unwrap();
+                    assert!(ready.socket(0));
+                    waits += 1;
+                }
+                publisher.try_send_bytes(&bytes, false).unwrap();
+            }
+            (publisher, waits)
+        });
+        for number in 0..200_u8 {
+            let message = slow.recv_message(2).unwrap().unwrap();
+            assert_eq!(message.frames[0][..], [number]);
+        }
+        let (_publisher, waits) = sender.join().unwrap();
+        assert!(waits > 0);
+        drop(quick.join().unwrap());
     }
 
     #[test]

@@ -55,7 +55,8 @@ impl<'a> Binding<'a> {
             .clone()
             .send_hwm(self.options.send_hwm)
             .max_message_bytes(Some(MAX_SUBSCRIPTION))
-            .xpub_verbose(true);
+            .xpub_verbose(true)
+            .xpub_nodrop(self.options.back_pressure);
         self.bind(SocketKind::Xpub, &options, self.options.subscriber_port)
     }
 

@@ -46,6 +46,14 @@ pub struct RpcOptions {
     pub overflow: Overflow,
     /// High-water mark: messages held for one slow subscriber before it misses some; 0 is no limit. Defaults to 10,000.
     pub send_hwm: u32,
+    /// Whether a subscriber that is slow holds up all publishing, in the place of missing messages. Defaults to `false`: the bus
+    /// never waits for a listener.
+    ///
+    /// At [`send_hwm`](Self::send_hwm) (0 turns this off) nothing is published, heartbeats and emergencies included, until he
+    /// takes a message or goes; what is published meanwhile waits in the queue, and finds it full then.
+    /// [`Stats::held_up`](crate::rpc::Stats::held_up) tells for how long. `stop` waits for him as long as the
+    /// [`linger`](Self::linger).
+    pub back_pressure: bool,
     /// Requests held for one client while the delegate is busy. At least 1. Defaults to 64.
     ///
     /// A client that has more outstanding is held back by TCP. At least 1,000 replies are held for one that does not read; beyond,
@@ -113,6 +121,7 @@ impl Default for RpcOptions {
             queue_bytes: 64 << 20,
             overflow: Overflow::default(),
             send_hwm: 10_000,
+            back_pressure: false,
             command_hwm: 64,
             max_command_bytes: 1 << 20,
             max_depth: 64,
@@ -210,6 +219,13 @@ impl RpcOptions {
     #[must_use]
     pub fn send_hwm(mut self, messages: u32) -> Self {
         self.send_hwm = messages;
+        self
+    }
+
+    /// Sets [`back_pressure`](Self::back_pressure): for who replays or copies, not for a bus with work to do.
+    #[must_use]
+    pub fn back_pressure(mut self, back_pressure: bool) -> Self {
+        self.back_pressure = back_pressure;
         self
     }
 

@@ -243,6 +243,11 @@ impl Outbox {
         self.nudge();
     }
 
+    /// Whether nothing more comes; what was queued may still be there.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.lock().phase == Phase::Closed
+    }
+
     /// Closed, and nothing left.
     pub(crate) fn is_finished(&self) -> bool {
         let shared = self.shared.lock();

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::rpc::message::append_extras;
 use crate::rpc::service::admission::Admission;
@@ -17,7 +17,7 @@ use crate::rpc::service::stats::Meters;
 use crate::rpc::service::tap::Taps;
 use crate::rpc::{Dialect, Topic};
 use crate::time;
-use crate::zsocket::{self, Frame, Socket, WakeReceiver};
+use crate::zsocket::{self, Frame, Socket, TrySendError, WakeReceiver};
 
 /// All that the publisher's thread owns or shares.
 pub(crate) struct PublisherThread {
@@ -26,6 +26,10 @@ pub(crate) struct PublisherThread {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) state: PublisherState,
     pub(crate) pending: PendingCommands,
+    /// How long a subscriber that holds everything up is waited for once the outbox is closed.
+    pub(crate) linger: Duration,
+    /// That time is over: nobody is waited for any more.
+    pub(crate) given_up: bool,
     pub(crate) taps: Arc<Taps>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) refusals: Refusals,
@@ -95,6 +99,16 @@ impl PublisherThread {
 
     /// What is not publishing: arriving subscribers, the heartbeat, pending commands past their deadline, revoked keys.
     fn serve(&mut self, scratch: &mut Vec<u8>) {
+        self.serve_subscribers();
+        let now = Instant::now();
+        self.pending.expire(now);
+        if now >= self.state.next_deadline() {
+            self.skip_trailing_drops();
+            self.send_heartbeat(now, scratch);
+        }
+    }
+
+    fn serve_subscribers(&mut self) {
         let mut frame = Frame::new();
         // A flood of subscriptions must not hold up what is published; the rest is read at the next look.
         for _ in 0..SUBSCRIPTIONS_AT_ONCE {
@@ -108,12 +122,6 @@ impl PublisherThread {
             if served && self.state.on_subscription(&frame) {
                 self.meters.subscribed();
             }
-        }
-        let now = Instant::now();
-        self.pending.expire(now);
-        if now >= self.state.next_deadline() {
-            self.skip_trailing_drops();
-            self.send_heartbeat(now, scratch);
         }
     }
 
@@ -152,11 +160,14 @@ impl PublisherThread {
         if entry.marked {
             append_extras(scratch, self.epoch, sequence, self.dialect);
         }
-        // An XPUB never blocks and never refuses: a subscriber at its high-water mark misses the message, and sees the gap.
-        let sent = self
-            .socket
-            .try_send_bytes(&entry.topic.to_bytes(), true)
-            .and_then(|()| self.socket.try_send_bytes(scratch, false));
+        let topic = entry.topic.to_bytes();
+        // Without back-pressure never refused: a subscriber at its high-water mark misses the message, and sees the gap.
+        let mut begun = self.socket.try_send_bytes(&topic, true);
+        if begun.as_ref().is_err_and(TrySendError::is_full) && !self.given_up {
+            begun = self.begin_when_there_is_room(&topic);
+        }
+        // Who has room for the first frame has it for the second.
+        let sent = begun.and_then(|()| self.socket.try_send_bytes(scratch, false));
         match sent {
             Ok(()) => self.meters.published(scratch.len()),
             Err(error) => {
@@ -165,6 +176,41 @@ impl PublisherThread {
             }
         }
         self.taps.pass(entry.topic, scratch, self.epoch, sequence);
+    }
+
+    /// Waits for the slowest subscriber; once the outbox is closed no longer than the linger.
+    fn begin_when_there_is_room(&mut self, topic: &[u8]) -> Result<(), TrySendError> {
+        let meters = Arc::clone(&self.meters);
+        let _held_up = meters.holding_up();
+        let mut end = None;
+        loop {
+            if end.is_none() && self.outbox.is_closed() {
+                end = Instant::now().checked_add(self.linger);
+            }
+            self.pending.expire(Instant::now());
+            let look = self.socket.monitor_failures().and_then(|monitor| {
+                let sockets = [&self.socket, monitor.socket()];
+                zsocket::wait(&sockets, None, Some(Instant::now()))
+            });
+            if let Ok(ready) = look {
+                self.refusals.look(&self.socket, &ready);
+            }
+            self.serve_subscribers();
+            match self.socket.try_send_bytes(topic, true) {
+                Err(error) if error.is_full() => {
+                    if end.is_some_and(|end| Instant::now() >= end) {
+                        self.given_up = true;
+                        return Err(error);
+                    }
+                }
+                sent => return sent,
+            }
+            let deadline = [self.pending.next_deadline(), end];
+            let deadline = deadline.into_iter().flatten().min();
+            if zsocket::wait_for_room(&self.socket, &self.wake, deadline)?.woken() {
+                self.wake.drain();
+            }
+        }
     }
 
     fn block(&mut self) {

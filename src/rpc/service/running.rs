@@ -191,6 +191,8 @@ fn publisher_thread(
         outbox: Arc::clone(&shared.outbox),
         state: PublisherState::new(identity, Instant::now()),
         pending: shared.pending.clone(),
+        linger: shared.options.linger,
+        given_up: false,
         taps: Arc::clone(&shared.taps),
         meters: Arc::clone(&shared.meters),
         refusals: Refusals::new("subscriber", &shared.meters),

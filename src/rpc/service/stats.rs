@@ -19,6 +19,9 @@ pub struct Stats {
     pub refused: u64,
     /// Messages or replies that the socket did not take.
     pub send_failures: u64,
+    /// How long the publisher has waited for the slowest subscriber to take the next message; zero while it does not, as always
+    /// without [`RpcOptions::back_pressure`](crate::rpc::RpcOptions::back_pressure).
+    pub held_up: Duration,
     /// Messages that taps missed.
     pub tap_lost: u64,
     /// Subscriptions that arrived. A subscriber has one for each of its topics.
@@ -56,6 +59,8 @@ pub(crate) struct Meters {
     started: Instant,
     /// Nanoseconds from `started` to the begin of the delegate's current call, plus one; 0 while it is idle.
     busy_since: AtomicU64,
+    /// The same of the publisher's wait for a subscriber.
+    held_up_since: AtomicU64,
     published: AtomicU64,
     published_bytes: AtomicU64,
     send_failures: AtomicU64,
@@ -76,6 +81,7 @@ impl Meters {
         Self {
             started: now,
             busy_since: AtomicU64::new(0),
+            held_up_since: AtomicU64::new(0),
             published: AtomicU64::new(0),
             published_bytes: AtomicU64::new(0),
             send_failures: AtomicU64::new(0),
@@ -145,13 +151,26 @@ impl Meters {
 
     /// Marks the delegate busy until the guard is dropped.
     pub(crate) fn busy(&self) -> Busy<'_> {
-        let since = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX - 1);
-        self.busy_since.store(since + 1, Ordering::Relaxed);
-        Busy(self)
+        Busy(self.begin(&self.busy_since))
+    }
+
+    /// Marks the publisher as waiting for a subscriber until the guard is dropped.
+    pub(crate) fn holding_up(&self) -> Busy<'_> {
+        Busy(self.begin(&self.held_up_since))
+    }
+
+    fn begin<'a>(&self, since: &'a AtomicU64) -> &'a AtomicU64 {
+        let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX - 1);
+        since.store(now + 1, Ordering::Relaxed);
+        since
     }
 
     pub(crate) fn delegate_busy(&self, now: Instant) -> Duration {
-        match self.busy_since.load(Ordering::Relaxed) {
+        self.lasting(&self.busy_since, now)
+    }
+
+    fn lasting(&self, since: &AtomicU64, now: Instant) -> Duration {
+        match since.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
             since => now
                 .saturating_duration_since(self.started)
@@ -177,16 +196,17 @@ impl Meters {
             refused_handshakes: read(&self.refused_handshakes),
             announce_failures: read(&self.announce_failures),
             delegate_busy: self.delegate_busy(now),
+            held_up: self.lasting(&self.held_up_since, now),
             ..Stats::default()
         }
     }
 }
 
-/// The delegate is in a call while this lives.
-pub(crate) struct Busy<'a>(&'a Meters);
+/// The delegate is in a call, or the publisher waits, while this lives.
+pub(crate) struct Busy<'a>(&'a AtomicU64);
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        self.0.busy_since.store(0, Ordering::Relaxed);
+        self.0.store(0, Ordering::Relaxed);
     }
 }
