@@ -38,6 +38,11 @@ fn filled(program: &Program, count: i64) -> PathBuf {
     dir
 }
 
+/// The store `history`, opened by the test.
+fn store_of(program: &Program) -> StoreHandle {
+    StoreHandle::open(program.home().join("history"), OpenOptions::default()).unwrap()
+}
+
 /// `acqbus store` with the store `history`.
 fn store(program: &Program, args: &[&str]) -> Done {
     Done::of(command(program, args))
@@ -593,6 +598,36 @@ fn subscriber_that_reads_slowly_gets_the_end_of_a_replay_too() {
     let end: Value = serde_json::from_str(&replay.line()).unwrap();
     assert_eq!(end["messages"], 64);
     replay.end().code(0);
+}
+
+#[test]
+fn subscriber_that_never_reads_is_told_of_and_ctrl_c_ends_the_replay() {
+    let program = Program::new();
+    let dir = program.home().join("history");
+    let store = StoreHandle::open(&dir, OpenOptions::default()).unwrap();
+    let large = format!("\"{}\"", "x".repeat(100 << 10));
+    let payload = Payload::Json(Json::new(large.as_str()).unwrap());
+    let small = events(1..=1500);
+    let large = small.iter().map(|event| {
+        let event = (**event).clone();
+        Arc::new(event.with_payload(payload.clone()))
+    });
+    store.register(large.collect()).unwrap();
+    store.close().unwrap();
+    let (mut replay, stuck) = replaying(&program, "history", 1);
+    let waiting: Value = serde_json::from_str(&replay.line()).unwrap();
+    assert_eq!(waiting["notice"], "waiting");
+    let begin = Instant::now();
+    replay.interrupt();
+    let done = replay.end().code(130);
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    // Of 150 MB what the subscriber may have ahead was read, and what waits for the publisher.
+    let messages = notice(&done.json(), "end")["messages"].as_u64();
+    assert!(messages < Some(1000), "{messages:?}");
+    drop(stuck);
+    // The store was closed well.
+    let again = store_of(&program).stats().unwrap();
+    assert_eq!(again.events, 1500);
 }
 
 /// Topic and body of each message that a replay at full speed brings to a raw subscriber.

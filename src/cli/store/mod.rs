@@ -10,6 +10,7 @@
 //! | `args`, `moment` | what people type |
 //! | `claim` | one writer for each server number |
 //! | `walk` | all events in the order of time, page by page |
+//! | `page` | what is read ahead of a slow output |
 //! | `show`, `progress` | events for people and for programs; how far it is |
 
 pub(crate) mod args;
@@ -19,6 +20,7 @@ mod csv;
 mod export;
 mod import;
 pub(crate) mod moment;
+mod page;
 mod progress;
 mod query;
 mod record;

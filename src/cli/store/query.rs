@@ -1,8 +1,5 @@
 //! `acqbus store query`: asks for the latest event of each type, a stretch of time, or the events of a server.
 
-use std::ops::ControlFlow;
-use std::sync::Arc;
-
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -11,12 +8,13 @@ use crate::cli::print::{Colour, Output, harmless, note};
 use crate::cli::signal::Stop;
 use crate::cli::store::args::{Place, Stretch, Types, event_id};
 use crate::cli::store::moment::Moment;
+use crate::cli::store::page::Held;
 use crate::cli::store::show;
 use crate::event::{
-    Event, EventId, Order, OrderBy, Payload, QueryLatestParams, QueryParams, QueryServerParams,
+    EventId, Order, OrderBy, QueryLatestParams, QueryParams, QueryServerParams,
     QueryTimeseriesParams,
 };
-use crate::store::{Backend, StoreError};
+use crate::store::Backend;
 
 /// Arguments of `acqbus store query`.
 #[derive(Debug, Args)]
@@ -211,8 +209,7 @@ impl Server {
 
 /// Prints page after page, until there are as many events as were asked for: the store gives a page at a time.
 ///
-/// A page is read whole before it is printed: while the output stands still, the store is not asked and nobody waits for this
-/// reader.
+/// A page is read before it is printed, for the output may stand still for long.
 fn answer(
     store: &dyn Backend,
     mut page: Page,
@@ -242,38 +239,6 @@ fn answer(
     }
 }
 
-/// Events that were read and not printed yet.
-struct Held {
-    events: Vec<Arc<Event>>,
-    more_follows: bool,
-    /// Whether the store would have given more at a time than is held.
-    is_cut: bool,
-}
-
-impl Held {
-    fn read(store: &dyn Backend, params: &QueryParams) -> Result<Self, StoreError> {
-        let (mut events, mut bytes, mut is_cut) = (Vec::new(), 0, false);
-        let more_follows = store.visit(params, &mut |event| {
-            if bytes >= HELD {
-                is_cut = true;
-                return ControlFlow::Break(());
-            }
-            bytes += match &event.payload {
-                None => 0,
-                Some(Payload::Json(json)) => json.as_str().len(),
-                Some(Payload::Binary(binary)) => binary.data().len(),
-            };
-            events.push(Arc::clone(event));
-            ControlFlow::Continue(())
-        })?;
-        Ok(Self {
-            events,
-            more_follows: more_follows || is_cut,
-            is_cut,
-        })
-    }
-}
-
 /// Says how many there were, and how to see more; `more` is the last event that was seen.
 fn tell_end(out: Output, events: u64, more: Option<Option<EventId>>) -> Result<Exit, Failure> {
     if out.is_json() {
@@ -296,9 +261,6 @@ fn tell_end(out: Output, events: u64, more: Option<Option<EventId>>) -> Result<E
     note(&out.paint(Colour::Notice, &text));
     Ok(Exit::Done)
 }
-
-/// Payloads that are held at a time, in bytes, but for the last one.
-const HELD: usize = 16 << 20;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:

@@ -1,10 +1,12 @@
 //! `acqbus store replay`: recorded messages on a bus again, byte for byte and with their spacing.
 
+use std::convert::Infallible;
 use std::ops::ControlFlow;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, after, bounded, never, select};
 use serde_json::json;
 
 use crate::cli::args;
@@ -16,7 +18,7 @@ use crate::cli::store::progress::Count;
 use crate::cli::store::walk::Walk;
 use crate::event::{Event, Timestamp};
 use crate::relay::recorder;
-use crate::rpc::{Publisher, RpcError, RpcOptions, RpcService, Topic};
+use crate::rpc::{Overflow, Publisher, RpcError, RpcOptions, RpcService, Topic};
 
 /// Arguments of `acqbus store replay`.
 #[derive(Debug, Args)]
@@ -89,15 +91,20 @@ impl Replay {
         }
         let progress = Count::start("published", out)?;
         let mut playing = Playing {
+            service: &service,
             publisher: service.publisher(),
             pace: Pace::new(self.speed),
             stop: stop.asked().clone(),
+            out,
             progress,
+            is_told: false,
             published: 0,
             skipped: 0,
             asked: None,
         };
         walk.each(&store, &mut |event| playing.play(event))?;
+        // What is queued is delivered, however slowly it is read; the user need not wait for that.
+        while service.stats().queue_depth > 0 && playing.pause(Some(LOOK))? {}
         let Playing {
             published,
             skipped,
@@ -105,9 +112,13 @@ impl Replay {
             progress,
             ..
         } = playing;
-        // What is queued is delivered, however slowly it is read; the user need not wait for that.
-        stop.end_at_the_next();
-        service.stop();
+        let asked = asked.or(stop_behind_the_last(
+            service,
+            asked.is_some(),
+            &stop,
+            &progress,
+            out,
+        )?);
         drop(progress);
         tell_end(published, skipped, out)?;
         Ok(asked.unwrap_or(Exit::Done))
@@ -119,8 +130,10 @@ impl Replay {
             .ports(self.subscriber_port, self.command_port)
             .bind(&self.bind)
             .insecure(self.insecure)
-            // A subscriber that reads as fast as it can misses nothing at full speed, and the end as little as the rest.
-            .send_hwm(0)
+            // A subscriber misses nothing at full speed, however slow it is, and the end as little as the rest; it is waited for.
+            .send_hwm(HELD)
+            .back_pressure(true)
+            .queue(QUEUED, QUEUED_BYTES, Overflow::Refuse)
             .linger(DELIVERY)
     }
 
@@ -168,18 +181,65 @@ impl Replay {
     }
 }
 
+/// Waits until subscribers have what libzmq holds for them; the exit code if the user had enough of that.
+///
+/// The service is stopped on a thread that the end of the program ends, for nothing else ends the wait for a subscriber.
+fn stop_behind_the_last(
+    service: RpcService,
+    is_asked: bool,
+    stop: &Stop,
+    progress: &Count,
+    out: Output,
+) -> Result<Option<Exit>, Failure> {
+    let (stopping, stopped) = bounded::<Infallible>(0);
+    thread::Builder::new()
+        .name("acqbus-replay-end".to_owned())
+        .spawn(move || {
+            let _stopping = stopping;
+            service.stop();
+        })?;
+    let mut patience = after(if is_asked { GRACE } else { PATIENCE });
+    loop {
+        select! {
+            recv(stopped) -> _ => return Ok(None),
+            recv(stop.asked()) -> exit => return Ok(Some(exit.unwrap_or(Exit::Interrupted))),
+            recv(patience) -> _ => {
+                if is_asked {
+                    return Ok(None);
+                }
+                patience = never();
+                tell_waiting(progress, out)?;
+            }
+        }
+    }
+}
+
+/// Says that it is not this program that is slow.
+fn tell_waiting(progress: &Count, out: Output) -> Result<(), Failure> {
+    if out.is_json() {
+        return out.object(&json!({"notice": "waiting", "for": "subscriber"}));
+    }
+    let text = "-- a subscriber takes nothing; waiting for it (Ctrl-C ends)";
+    progress.aside(|| note(&out.paint(Colour::Notice, text)));
+    Ok(())
+}
+
 /// A replay that goes on.
-struct Playing {
+struct Playing<'a> {
+    service: &'a RpcService,
     publisher: Publisher,
     pace: Pace,
     stop: Receiver<Exit>,
+    out: Output,
     progress: Count,
+    /// Whether the user knows that a subscriber takes nothing.
+    is_told: bool,
     published: u64,
     skipped: u64,
     asked: Option<Exit>,
 }
 
-impl Playing {
+impl Playing<'_> {
     fn play(&mut self, event: &Event) -> Result<ControlFlow<()>, Failure> {
         // Heartbeats are those of this service: two kinds would look like a service that starts anew all the time.
         let message = recorder::message_of(event);
@@ -189,7 +249,7 @@ impl Playing {
             return Ok(ControlFlow::Continue(()));
         };
         let wait = self.pace.wait(event.timestamp, Instant::now());
-        if !self.pause(wait) {
+        if !self.pause(wait)? {
             return Ok(ControlFlow::Break(()));
         }
         loop {
@@ -197,7 +257,7 @@ impl Playing {
                 Ok(()) => break,
                 // The queue is read as fast as subscribers take it.
                 Err(RpcError::QueueFull { .. }) => {
-                    if !self.pause(Some(LOOK)) {
+                    if !self.pause(Some(LOOK))? {
                         return Ok(ControlFlow::Break(()));
                     }
                 }
@@ -210,13 +270,22 @@ impl Playing {
     }
 
     /// Whether it goes on after the pause.
-    fn pause(&mut self, time: Option<Duration>) -> bool {
+    fn pause(&mut self, time: Option<Duration>) -> Result<bool, Failure> {
         let asked = match time {
-            Some(time) => self.stop.recv_timeout(time).ok(),
+            Some(time) => {
+                let asked = self.stop.recv_timeout(time).ok();
+                let held_up = self.service.stats().held_up;
+                if held_up.is_zero() {
+                    self.is_told = false;
+                } else if held_up >= PATIENCE && !std::mem::replace(&mut self.is_told, true) {
+                    tell_waiting(&self.progress, self.out)?;
+                }
+                asked
+            }
             None => self.stop.try_recv().ok(),
         };
         self.asked = self.asked.or(asked);
-        self.asked.is_none()
+        Ok(self.asked.is_none())
     }
 }
 
@@ -293,6 +362,21 @@ fn explained(error: RpcError) -> Failure {
 
 /// Between two looks at what tells nobody when it changes.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// Messages that wait for the publisher: what is read ahead of it.
+const QUEUED: usize = 10_000;
+
+/// Their bytes.
+const QUEUED_BYTES: usize = 16 << 20;
+
+/// Messages that are held for a subscriber; beyond, all wait for him.
+const HELD: u32 = 256;
+
+/// After this long the user is told that a subscriber takes nothing.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// For what is on its way when the user has had enough.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// For what is queued behind the last message; it ends when no subscriber is left, and at Ctrl-C.
 const DELIVERY: Duration = Duration::from_hours(24);

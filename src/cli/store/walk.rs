@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::cli::exit::Failure;
 use crate::cli::store::args::{Stretch, Types};
+use crate::cli::store::page::Held;
 use crate::event::{
     Event, EventId, EventType, Order, QueryServerParams, QueryTimeseriesParams, Subscription,
     Timestamp,
@@ -70,7 +71,7 @@ impl Walk {
         params.t_to = self.to;
         params.max_results = Some(PAGE);
         loop {
-            let page = store.query(&params.clone().into())?;
+            let page = Held::read(store, &params.clone().into())?;
             for event in &page.events {
                 if visit(event)?.is_break() {
                     return Ok(());
@@ -136,7 +137,7 @@ impl Cursor {
         let params = QueryServerParams::new(self.last.server)
             .max_results(PAGE)
             .after(self.last);
-        let page = store.query(&params.into())?;
+        let page = Held::read(store, &params.into())?;
         if let Some(event) = page.events.last() {
             self.last = event.id;
         }
