@@ -19,7 +19,7 @@ mod query;
 use std::sync::Arc;
 
 pub use error::MessageError;
-pub(crate) use event::{encode_events_notify, encode_register_res};
+pub(crate) use event::{encode_event, encode_events_notify, encode_register_res};
 pub use init::InitReq;
 pub(crate) use query::encode_query_res;
 

@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use crate::eventer::EventerError;
+use crate::eventer::tls::refused;
 
 /// TLS of a client: whom it trusts, and which name the server's certificate must have.
 ///
@@ -109,15 +110,5 @@ impl fmt::Debug for ClientTls {
         f.debug_struct("ClientTls")
             .field("server_name", &self.server_name)
             .finish_non_exhaustive()
-    }
-}
-
-fn refused(
-    reason: &str,
-    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> EventerError {
-    EventerError::Tls {
-        reason: reason.to_owned(),
-        source: Some(source.into()),
     }
 }
