@@ -184,7 +184,7 @@ impl EntryHead {
     /// Whether the checksum is that of this entry: its head and its body in one piece.
     #[inline]
     pub(super) fn holds(&self, entry: &[u8]) -> bool {
-        entry.len() >= ENTRY_BYTES && crc32c(&entry[4..]) == self.crc
+        entry.len() >= ENTRY_BYTES && checksum(0, &entry[4..]) == self.crc
     }
 
     /// Size of the whole entry, in bytes.
@@ -223,10 +223,25 @@ impl Seal {
             _ => crc32c(&bytes[4..]),
         };
         (self.head, self.crc) = (head, Some(crc));
-        bytes[..4].copy_from_slice(&crc32c_append(crc, body).to_le_bytes());
+        bytes[..4].copy_from_slice(&checksum(crc, body).to_le_bytes());
         bytes
     }
 }
+
+/// CRC-32C of bytes behind those with this one.
+///
+/// The crate reads from 24 KiB on at three places 8 KiB apart, which costs half as much again as what it does with less, in memory
+/// that no cache has: 93 and 60 ps a byte, the copy behind it included.
+#[inline]
+fn checksum(crc: u32, bytes: &[u8]) -> u32 {
+    if bytes.len() <= CHECKSUM_PIECE {
+        return crc32c_append(crc, bytes);
+    }
+    bytes.chunks(CHECKSUM_PIECE).fold(crc, crc32c_append)
+}
+
+/// A multiple of the 768 bytes that the crate takes in one go.
+const CHECKSUM_PIECE: usize = 12 << 10;
 
 #[inline]
 fn last_word(kind: EntryKind, flags: u8, time: u64) -> u64 {
@@ -473,6 +488,16 @@ mod tests {
             (head.time, head.flags, head.kind),
             (MAX_TIME, 1, EntryKind::Eor)
         );
+    }
+
+    #[test]
+    fn checksum_of_pieces_is_that_of_the_whole() {
+        let bytes: Vec<u8> = (0..3 * CHECKSUM_PIECE + 5)
+            .map(|at| (at % 251) as u8)
+            .collect();
+        for len in [0, 1, CHECKSUM_PIECE, CHECKSUM_PIECE + 1, bytes.len()] {
+            assert_eq!(checksum(7, &bytes[..len]), crc32c_append(7, &bytes[..len]));
+        }
     }
 
     #[test]
