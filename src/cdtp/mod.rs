@@ -60,6 +60,7 @@ pub use error::CdtpError;
 pub use limits::DecodeLimits;
 pub use message::{MessageKind, MessageView, Records};
 pub use name::SenderName;
+pub(crate) use receiver::MessageRecords;
 pub use receiver::{
     Arrival, Bor, DataReceiver, Eor, Fault, FaultKind, Lost, NoEvent, PeerId, ReceiveThreads,
     ReceiverOptions, ReceiverState, ReceiverStats, Record, RunCounts, RunEvent, RunEvents,

@@ -91,6 +91,60 @@ impl fmt::Debug for Record {
     }
 }
 
+/// Records of one message that stand one behind the other among events, asked once for what they share.
+///
+/// It gives their bytes and themselves, and ends before the first event that is not of them.
+#[derive(Clone)]
+pub(crate) struct MessageRecords<'a> {
+    held: &'a Arc<Held>,
+    frame: &'a [u8],
+    events: &'a [RunEvent],
+    longest: usize,
+}
+
+impl<'a> MessageRecords<'a> {
+    /// The records of one message at the front of these events that have at most `longest` bytes each; none where the first event
+    /// is something else.
+    pub(crate) fn first_of(events: &'a [RunEvent], longest: usize) -> Option<Self> {
+        let Some(RunEvent::Record(Record { held, .. })) = events.first() else {
+            return None;
+        };
+        let records = Self {
+            held,
+            frame: &held.frame,
+            events,
+            longest,
+        };
+        records.clone().next().is_some().then_some(records)
+    }
+
+    /// Who sent them.
+    pub(crate) fn sender(&self) -> &'a str {
+        self.held.taken.sender.as_str()
+    }
+
+    /// The first of them as it came; nothing once all were given.
+    pub(crate) fn first_bytes(&self) -> &'a [u8] {
+        self.clone().next().map_or(&[], |(bytes, _)| bytes)
+    }
+}
+
+impl<'a> Iterator for MessageRecords<'a> {
+    type Item = (&'a [u8], &'a Record);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let (RunEvent::Record(record), rest) = self.events.split_first()? else {
+            return None;
+        };
+        if !Arc::ptr_eq(&record.held, self.held) || record.end - record.start > self.longest {
+            return None;
+        }
+        self.events = rest;
+        Some((&self.frame[record.start..record.end], record))
+    }
+}
+
 /// A received frame, and what is in it.
 pub(crate) struct Held {
     pub(crate) frame: Frame,
@@ -311,6 +365,49 @@ const LOOKS_AT_REST: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cdtp::{DataRecord, Encoding, write_record};
+
+    /// A message of records with blocks of these sizes, as events.
+    fn events(sizes: &[usize]) -> Vec<RunEvent> {
+        let mut frame = b"head".to_vec();
+        for (index, size) in sizes.iter().enumerate() {
+            let block = vec![7; *size];
+            let record = DataRecord::new(index as u64 + 1).with_block(block);
+            write_record(&mut frame, &record, Encoding::Compact).unwrap();
+        }
+        let mut held = Held::new(SenderName::received("a.b"));
+        held.frame = frame.into();
+        (held.taken.start, held.taken.count) = (4, sizes.len());
+        Unfold::new(Arc::new(held)).collect()
+    }
+
+    #[test]
+    fn records_of_one_message_come_together_up_to_a_long_one() {
+        let all = [events(&[1, 2, 300, 4]), events(&[5])].concat();
+        let numbers = |at: usize| -> Vec<u64> {
+            let records = MessageRecords::first_of(&all[at..], 100).unwrap();
+            assert_eq!(records.sender(), "a.b");
+            let RunEvent::Record(first) = &all[at] else {
+                panic!("no record: {:?}", all[at]);
+            };
+            assert_eq!(records.first_bytes(), first.as_bytes());
+            records
+                .map(|(bytes, record)| {
+                    assert_eq!(bytes, record.as_bytes());
+                    record.sequence()
+                })
+                .collect()
+        };
+        assert_eq!(
+            (numbers(0), numbers(3), numbers(4)),
+            (vec![1, 2], vec![4], vec![1])
+        );
+        assert!(
+            MessageRecords::first_of(&all[2..], 100).is_none(),
+            "too long"
+        );
+        assert!(MessageRecords::first_of(&[], 100).is_none());
+    }
 
     #[test]
     fn a_message_is_used_again_once_nobody_has_it() {

@@ -44,6 +44,7 @@ use crate::zsocket::{Context, Endpoint, SocketKind, SocketOptions};
 
 pub use event::{Arrival, Bor, Eor, Fault, FaultKind, Lost, RunCounts, RunEvent};
 pub use events::{NoEvent, RunEvents};
+pub(crate) use held::MessageRecords;
 pub use held::Record;
 pub use options::{ReceiveThreads, ReceiverOptions};
 pub use state::{PeerId, ReceiverState};

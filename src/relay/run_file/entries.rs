@@ -27,6 +27,15 @@ pub(super) struct Entries {
     seal: Seal,
 }
 
+/// A record to add: the bytes of the wire, its number, the bytes of its blocks, how it arrived.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewRecord<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) sequence: u64,
+    pub(super) payload_bytes: u64,
+    pub(super) arrival: ArrivalFlag,
+}
+
 /// How a record arrived, as the file has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ArrivalFlag {
@@ -63,34 +72,48 @@ impl Entries {
         Ok(entries)
     }
 
-    /// Adds a record: the bytes of the wire, its number and the bytes of its blocks.
+    /// Adds a record.
     #[inline]
     pub(super) fn record<A: Append>(
         &mut self,
         out: &mut A,
-        bytes: &[u8],
-        sequence: u64,
-        payload_bytes: u64,
-        arrival: ArrivalFlag,
+        record: &NewRecord<'_>,
         time: u64,
     ) -> Result<(), A::Error> {
         self.mark_if_due(out, time)?;
-        self.put(out, EntryKind::Record, arrival as u8, time, bytes)?;
-        let totals = &mut self.totals;
-        if totals.records == 0 {
-            (totals.first, totals.last) = (sequence, sequence);
+        let head = self.seal_record(record, time);
+        self.sealed_record(out, &head, record)
+    }
+
+    /// Adds records of one time; gives how many they are, and the last one.
+    ///
+    /// It makes the checksums of many before it copies the first: with nothing else in between, the processor computes those of
+    /// several records at a time.
+    #[inline]
+    pub(super) fn records<'a, A: Append>(
+        &mut self,
+        out: &mut A,
+        mut records: impl Iterator<Item = NewRecord<'a>> + Clone,
+        time: u64,
+    ) -> Result<(usize, Option<NewRecord<'a>>), A::Error> {
+        let mut heads = [[0; ENTRY_BYTES]; SEALED_TOGETHER];
+        let (mut all, mut last) = (0, None);
+        loop {
+            let mut count = 0;
+            for (head, record) in heads.iter_mut().zip(records.clone()) {
+                *head = self.seal_record(&record, time);
+                count += 1;
+            }
+            if count == 0 {
+                return Ok((all, last));
+            }
+            all += count;
+            for (head, record) in heads[..count].iter().zip(records.by_ref()) {
+                self.mark_if_due(out, time)?;
+                self.sealed_record(out, head, &record)?;
+                last = Some(record);
+            }
         }
-        totals.records += 1;
-        totals.payload_bytes += payload_bytes;
-        totals.first = totals.first.min(sequence);
-        totals.last = totals.last.max(sequence);
-        match arrival {
-            ArrivalFlag::InOrder => {}
-            ArrivalFlag::Late => totals.late += 1,
-            ArrivalFlag::Duplicate => totals.duplicates += 1,
-        }
-        self.segments.record(sequence);
-        Ok(())
     }
 
     /// Adds a gap: the first missing number, and how many.
@@ -157,6 +180,39 @@ impl Entries {
     }
 
     #[inline]
+    fn seal_record(&mut self, record: &NewRecord<'_>, time: u64) -> [u8; ENTRY_BYTES] {
+        let flags = record.arrival as u8;
+        self.seal.head(EntryKind::Record, flags, time, record.bytes)
+    }
+
+    #[inline]
+    fn sealed_record<A: Append>(
+        &mut self,
+        out: &mut A,
+        head: &[u8; ENTRY_BYTES],
+        record: &NewRecord<'_>,
+    ) -> Result<(), A::Error> {
+        out.append(head, record.bytes)?;
+        self.offset += (ENTRY_BYTES + record.bytes.len()) as u64;
+        let sequence = record.sequence;
+        let totals = &mut self.totals;
+        if totals.records == 0 {
+            (totals.first, totals.last) = (sequence, sequence);
+        }
+        totals.records += 1;
+        totals.payload_bytes += record.payload_bytes;
+        totals.first = totals.first.min(sequence);
+        totals.last = totals.last.max(sequence);
+        match record.arrival {
+            ArrivalFlag::InOrder => {}
+            ArrivalFlag::Late => totals.late += 1,
+            ArrivalFlag::Duplicate => totals.duplicates += 1,
+        }
+        self.segments.record(sequence);
+        Ok(())
+    }
+
+    #[inline]
     fn mark_if_due<A: Append>(&mut self, out: &mut A, time: u64) -> Result<(), A::Error> {
         if self.offset - self.last_mark < self.mark_interval {
             return Ok(());
@@ -192,6 +248,9 @@ impl Entries {
         Ok(())
     }
 }
+
+/// Records whose checksums are made together.
+const SEALED_TOGETHER: usize = 64;
 
 /// Longest text of a fault, in bytes; the rest is cut off.
 const MAX_FAULT_TEXT: usize = 4096;

@@ -364,7 +364,7 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
-    use crate::relay::run_file::entries::{Append, ArrivalFlag, Entries};
+    use crate::relay::run_file::entries::{Append, ArrivalFlag, Entries, NewRecord};
     use crate::relay::run_file::format::{Seal, VERSION};
 
     impl Append for Vec<u8> {
@@ -400,10 +400,12 @@ mod tests {
             entries
                 .record(
                     &mut out,
-                    &body,
-                    sequence,
-                    blocks.len() as u64,
-                    ArrivalFlag::InOrder,
+                    &NewRecord {
+                        bytes: &body,
+                        sequence,
+                        payload_bytes: blocks.len() as u64,
+                        arrival: ArrivalFlag::InOrder,
+                    },
                     sequence,
                 )
                 .expect("infallible");

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::cdtp::{
-    Arrival, Bor, DataRecord, Encoding, Eor, RecordView, RunCondition, RunEvent, SenderName, Tags,
-    encode_bor, encode_eor, write_record,
+    Arrival, Bor, DataRecord, Encoding, Eor, MessageRecords, Record, RecordView, RunCondition,
+    RunEvent, SenderName, Tags, encode_bor, encode_eor, write_record,
 };
 use crate::relay::RelayError;
-use crate::relay::run_file::entries::{Append, ArrivalFlag, Entries, SUBSTITUTE};
+use crate::relay::run_file::entries::{Append, ArrivalFlag, Entries, NewRecord, SUBSTITUTE};
 use crate::relay::run_file::format::{Header, VERSION};
 use crate::relay::run_file::name::{Place, stem, stem_by_time};
 use crate::relay::run_file::options::RunFileOptions;
@@ -70,7 +70,7 @@ struct LastRecord {
     end: usize,
     /// When its message came, in microseconds since the begin.
     time: u64,
-    /// Records that took the time over.
+    /// How often the time was taken over.
     repeats: u32,
 }
 
@@ -179,9 +179,15 @@ impl RunFileWriter {
     pub fn write_all(&mut self, events: &[RunEvent]) -> Result<(), RelayError> {
         let lease = self.output.lease();
         let mut lease = lease.map_err(|error| failed(&self.run.place, error))?;
-        events
-            .iter()
-            .try_for_each(|event| self.run.add(&mut lease, event))
+        let mut rest = events;
+        while let [first, ..] = rest {
+            let taken = match MessageRecords::first_of(rest, SMALL_RECORD) {
+                Some(records) => self.run.add_records(&mut lease, records)?,
+                None => self.run.add(&mut lease, first).map(|()| 1)?,
+            };
+            rest = &rest[taken..];
+        }
+        Ok(())
     }
 
     /// Adds a record, which arrives now. It is copied once.
@@ -322,10 +328,13 @@ impl RunFileWriter {
         arrival: Arrival,
         time: u64,
     ) -> Result<(), RelayError> {
-        let (sequence, payload) = (record.sequence(), record.payload_bytes());
-        let bytes = record.as_bytes();
-        self.run
-            .put(&mut self.output, bytes, sequence, payload, arrival, time)
+        let record = NewRecord {
+            bytes: record.as_bytes(),
+            sequence: record.sequence(),
+            payload_bytes: record.payload_bytes(),
+            arrival: flag_of(arrival),
+        };
+        self.run.put(&mut self.output, &record, time)
     }
 }
 
@@ -339,10 +348,9 @@ impl Writing {
         match event {
             RunEvent::Record(record) => {
                 self.check_sender(record.sender())?;
-                let bytes = record.as_bytes();
-                let time = self.arrival_time(bytes);
-                let (sequence, payload) = (record.sequence(), record.payload_bytes());
-                self.put(out, bytes, sequence, payload, record.arrival(), time)
+                let record = new_record(record.as_bytes(), record);
+                let time = self.arrival_time(record.bytes);
+                self.put(out, &record, time)
             }
             RunEvent::Lost(lost) => {
                 self.check_sender(lost.sender.as_str())?;
@@ -362,25 +370,31 @@ impl Writing {
         }
     }
 
+    /// Adds small records of one message; gives how many they are.
+    #[inline]
+    fn add_records<A: Append<Error = WriteError>>(
+        &mut self,
+        out: &mut A,
+        of_message: MessageRecords<'_>,
+    ) -> Result<usize, RelayError> {
+        self.check_sender(of_message.sender())?;
+        let time = self.arrival_time(of_message.first_bytes());
+        let records = of_message.map(|(bytes, record)| new_record(bytes, record));
+        let outcome = self.entries.records(out, records, time);
+        let (count, last) = outcome.map_err(|error| failed(&self.place, error))?;
+        self.last.end = last.map_or(0, |last| last.bytes.as_ptr_range().end.addr());
+        Ok(count)
+    }
+
     #[inline]
     fn put<A: Append<Error = WriteError>>(
         &mut self,
         out: &mut A,
-        bytes: &[u8],
-        sequence: u64,
-        payload: u64,
-        arrival: Arrival,
+        record: &NewRecord<'_>,
         time: u64,
     ) -> Result<(), RelayError> {
-        check_size(self.place.part(), "record", bytes)?;
-        let arrival = match arrival {
-            Arrival::Late => ArrivalFlag::Late,
-            Arrival::Duplicate => ArrivalFlag::Duplicate,
-            _ => ArrivalFlag::InOrder,
-        };
-        let outcome = self
-            .entries
-            .record(out, bytes, sequence, payload, arrival, time);
+        check_size(self.place.part(), "record", record.bytes)?;
+        let outcome = self.entries.record(out, record, time);
         outcome.map_err(|error| failed(&self.place, error))
     }
 
@@ -419,8 +433,29 @@ impl Writing {
     }
 }
 
-/// Records that take over the time of the one before.
+/// How often the time of the record before is taken over.
 const MAX_REPEATS: u32 = 4096;
+
+/// Longest record whose checksum is made with those of its neighbours, in bytes. So many of these fit the nearest cache that they are
+/// still there when they are copied.
+const SMALL_RECORD: usize = 512;
+
+fn new_record<'a>(bytes: &'a [u8], record: &Record) -> NewRecord<'a> {
+    NewRecord {
+        bytes,
+        sequence: record.sequence(),
+        payload_bytes: record.payload_bytes(),
+        arrival: flag_of(record.arrival()),
+    }
+}
+
+const fn flag_of(arrival: Arrival) -> ArrivalFlag {
+    match arrival {
+        Arrival::Late => ArrivalFlag::Late,
+        Arrival::Duplicate => ArrivalFlag::Duplicate,
+        Arrival::InOrder => ArrivalFlag::InOrder,
+    }
+}
 
 impl Append for Output {
     type Error = WriteError;
