@@ -13,6 +13,10 @@ mod frames;
 mod messages;
 #[path = "vectors_eventer/primitives.rs"]
 mod primitives;
+#[path = "eventer_support/rig.rs"]
+mod rig;
+#[path = "vectors_eventer/server.rs"]
+mod server;
 
 mod common;
 
@@ -35,6 +39,9 @@ const FILES: &[report::File<Difference>] = &[
     ("json_payload.json", messages::run_json_payload),
     ("chatter_frames.json", frames::run_chatter_frames),
     ("exchanges.json", exchanges::run_exchanges),
+    ("exchanges.json", server::run_exchanges),
+    ("server_behaviour.json", server::run_server_behaviour),
+    ("notify.json", server::run_notify),
     ("exchanges.json", client::run_exchanges),
 ];
 
