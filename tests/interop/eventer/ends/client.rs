@@ -1,0 +1,161 @@
+//! A client; each order gets one line as its answer.
+
+use std::io::{self, BufRead};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use acqbus::event::{
+    Event, EventType, QueryParams, QueryResult, RegisterEvent, Status, Subscription,
+};
+use acqbus::eventer::{ClientOptions, EventerClient, EventerError, Notice, Token};
+use crossbeam_channel::RecvTimeoutError;
+use serde::{Deserialize, Serialize};
+
+use crate::{Failure, say, with_causes};
+
+pub(crate) fn run() -> Result<(), Failure> {
+    let mut lines = io::stdin().lock().lines();
+    let first = lines.next().ok_or("nothing says what is wanted")??;
+    let wanted: Wanted = serde_json::from_str(&first)?;
+    let options = ClientOptions::new(wanted.address)
+        .name(wanted.name)
+        .token(wanted.token.map(Token::new))
+        .server_id(wanted.server_id)
+        .persisted(wanted.persisted)
+        .reconnect(false);
+    let connected = Subscription::new(wanted.subscriptions)
+        .map_err(EventerError::from)
+        .and_then(|subscription| EventerClient::connect(options.subscription(subscription)));
+    let client = match connected {
+        Ok(client) => client,
+        Err(error) => return say(&Answer::Failed(failed(&error))),
+    };
+    say(&Answer::Status {
+        status: client.status(),
+    })?;
+    for line in lines {
+        let order: Order = serde_json::from_str(&line?)?;
+        say(&answer(&client, order)?)?;
+    }
+    client.close();
+    Ok(())
+}
+
+fn answer(client: &EventerClient, order: Order) -> Result<Answer, Failure> {
+    let answer = match order.op.as_str() {
+        "register" if order.response => {
+            client
+                .register(order.events)
+                .map(|events| Answer::Registered {
+                    events: Some(events),
+                })
+        }
+        "register" => client
+            .register_unanswered(order.events)
+            .map(|()| Answer::Registered { events: None }),
+        "query" => client
+            .query(&order.params.ok_or("a query without params")?)
+            .map(Answer::Found),
+        "status" => Ok(Answer::Status {
+            status: client.status(),
+        }),
+        "notice" => Ok(notice(client, Duration::from_secs_f64(order.seconds))),
+        other => return Err(format!("no such order: {other}").into()),
+    };
+    Ok(answer.unwrap_or_else(|error| match error {
+        EventerError::NotRegistered { .. } => Answer::Registered { events: None },
+        error => Answer::Failed(failed(&error)),
+    }))
+}
+
+fn notice(client: &EventerClient, patience: Duration) -> Answer {
+    let deadline = Instant::now() + patience;
+    loop {
+        return match client.notices().recv_deadline(deadline) {
+            Ok(Notice::Connected { .. }) => continue,
+            Ok(Notice::Events(events)) => Answer::Events {
+                kind: "events",
+                value: events,
+            },
+            Ok(Notice::Status(value)) => Answer::Changed {
+                kind: "status",
+                value,
+            },
+            Ok(Notice::Disconnected { .. }) | Err(RecvTimeoutError::Disconnected) => {
+                Answer::Ended { kind: "closed" }
+            }
+            Ok(_) => Answer::Ended { kind: "another" },
+            Err(RecvTimeoutError::Timeout) => Answer::Late { late: true },
+        };
+    }
+}
+
+fn failed(error: &EventerError) -> Failed {
+    match error {
+        EventerError::Refused { text, .. } => Failed::Refused(text.clone()),
+        EventerError::Event(_) | EventerError::Option { .. } => {
+            Failed::Impossible(error.to_string())
+        }
+        error if error.is_connection() || error.is_closed() => Failed::Closed(with_causes(error)),
+        error => Failed::Error(with_causes(error)),
+    }
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    address: String,
+    name: String,
+    token: Option<String>,
+    server_id: Option<i64>,
+    subscriptions: Vec<EventType>,
+    persisted: bool,
+}
+
+#[derive(Deserialize)]
+struct Order {
+    op: String,
+    #[serde(default)]
+    events: Vec<RegisterEvent>,
+    #[serde(default)]
+    response: bool,
+    params: Option<QueryParams>,
+    #[serde(default)]
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Status {
+        status: Status,
+    },
+    Registered {
+        events: Option<Vec<Arc<Event>>>,
+    },
+    Found(QueryResult),
+    Events {
+        kind: &'static str,
+        value: Vec<Arc<Event>>,
+    },
+    Changed {
+        kind: &'static str,
+        value: Status,
+    },
+    Ended {
+        kind: &'static str,
+    },
+    Late {
+        late: bool,
+    },
+    Failed(Failed),
+}
+
+/// How an order failed: who said no, or what broke.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Failed {
+    Refused(String),
+    Impossible(String),
+    Closed(String),
+    Error(String),
+}
