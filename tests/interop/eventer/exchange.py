@@ -53,7 +53,7 @@ def init(met):
     def differences(expected, client, server):
         told = dict(expected)
         if server == "our":
-            met.add("H37")
+            met.add("H43")
             told["no token"] = "refused: invalid client token"
         if client == "our":
             told["a subscription that is none"] = "impossible"
