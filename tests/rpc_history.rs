@@ -361,7 +361,7 @@ fn store_that_is_full_disturbs_nobody_and_goes_on_when_there_is_room() {
         BusRecorderOptions::default()
             .queue(16, 1 << 20)
             .on_error(move |error| {
-                assert!(error.is_full());
+                assert!(error.is_disk_full());
                 counted.fetch_add(1, Ordering::SeqCst);
             }),
     )
@@ -376,7 +376,7 @@ fn store_that_is_full_disturbs_nobody_and_goes_on_when_there_is_room() {
     eventually("all published", || service.stats().published >= 2_000);
     eventually("a loss that is counted", || recorder.stats().failures > 1);
     let stats = recorder.stats();
-    assert!(stats.error.is_some_and(|error| error.is_full()));
+    assert!(stats.error.is_some_and(|error| error.is_disk_full()));
     backend.full.store(false, Ordering::SeqCst);
     eventually("room again", || recorder.stats().error.is_none());
     send(&service, 2_001);

@@ -4,8 +4,10 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::cdtp::CdtpError;
+use crate::eventer::EventerError;
+use crate::store::StoreError;
 
-/// Why a run was not written, read or sent again.
+/// Why a run was not written, read or sent again, or a message not recorded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RelayError {
@@ -102,16 +104,28 @@ pub enum RelayError {
     /// Sending, or the bytes of a message.
     #[error(transparent)]
     Cdtp(#[from] CdtpError),
+    /// The store or its engine.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The server that has the store.
+    #[error(transparent)]
+    Eventer(#[from] EventerError),
 }
 
 impl RelayError {
     /// Whether the disk or a quota is full, so that room must be made.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if matches!(
-            source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-        ))
+        match self {
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull
+                    | io::ErrorKind::QuotaExceeded
+                    | io::ErrorKind::FileTooLarge
+            ),
+            Self::Store(error) => error.is_full(),
+            _ => false,
+        }
     }
 
     /// Whether a file of this name was there already.

@@ -4,7 +4,8 @@
 //! file, whole or left behind by a crash.
 //!
 //! [`BusRecorder`] writes what a service publishes into a store of events, and [`StoreHistory`] gives it back to clients that ask;
-//! [`BusMemory`] is both for an application that embeds a service.
+//! [`BusMemory`] is both for an application that embeds a service. A recorder registers with a [`Registrar`]: an engine here, or a
+//! server elsewhere.
 
 mod error;
 mod history;
@@ -13,7 +14,7 @@ pub mod run_file;
 
 pub use error::RelayError;
 pub use history::{BusMemory, StoreHistory};
-pub use recorder::{BusRecorder, BusRecorderOptions, BusRecorderStats};
+pub use recorder::{BusRecorder, BusRecorderOptions, BusRecorderStats, Registrar, ServerRegistrar};
 pub use run_file::{
     Conflict, Damage, DamageKind, Ending, Recorded, RecorderStats, ReplayControl, Replayed,
     RunFileEntry, RunFileOptions, RunFileReader, RunFileSummary, RunFileTotals, RunFileWriter,

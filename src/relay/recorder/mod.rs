@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! RpcService ── tap ────────────┐
-//! RemoteClient ── subscription ─┴─> acqbus-recorder ── batches ──> Engine ──> Backend
+//! RemoteClient ── subscription ─┴─> acqbus-recorder ── batches ──> Registrar: an Engine, a server elsewhere
 //!                                        └── places ──> StoreHistory
 //! ```
 //!
@@ -25,10 +25,12 @@
 //! What is missing is an event of type IDENTIFIER/gap.
 
 mod event;
+mod registrar;
 mod stats;
 mod writer;
 
 pub use event::{event_of, gap_event, message_of, topic_segment};
+pub use registrar::{Registrar, ServerRegistrar};
 pub use stats::BusRecorderStats;
 
 use std::convert::Infallible;
@@ -39,11 +41,10 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
 use parking_lot::Mutex;
 
-use crate::relay::StoreHistory;
+use crate::relay::{RelayError, StoreHistory};
 use crate::rpc::{
     HistoryStart, Notice, RemoteClient, RpcError, RpcService, Subscription, Tap, Topic,
 };
-use crate::store::{EngineHandle, StoreError};
 
 use stats::Meters;
 use writer::{Entry, Writer};
@@ -101,7 +102,7 @@ pub struct BusRecorderOptions {
 }
 
 /// Whom a recorder tells that its store fails.
-pub type ErrorCallback = Arc<dyn Fn(&StoreError) + Send + Sync>;
+pub type ErrorCallback = Arc<dyn Fn(&RelayError) + Send + Sync>;
 
 impl BusRecorder {
     /// Records a service within its process: everything published from now on, without a socket.
@@ -113,7 +114,7 @@ impl BusRecorder {
     /// [`RpcError::Thread`] when the system gives none.
     pub fn attach(
         service: &RpcService,
-        engine: EngineHandle,
+        registrar: impl Registrar + 'static,
         options: BusRecorderOptions,
     ) -> Result<Self, RpcError> {
         let tap = service.tap_within(options.queue_messages, options.queue_bytes);
@@ -124,7 +125,7 @@ impl BusRecorder {
         if let Some(history) = &options.history {
             history.set_identifier(&identifier);
         }
-        Self::start(engine, options, Some(identifier), move |writer, stop| {
+        Self::start(registrar, options, Some(identifier), move |writer, stop| {
             record_tap(&tap, writer, stop);
         })
     }
@@ -135,7 +136,7 @@ impl BusRecorder {
     /// As [`RemoteClient::subscribe`], and [`RpcError::Thread`].
     pub fn follow(
         client: &RemoteClient,
-        engine: EngineHandle,
+        registrar: impl Registrar + 'static,
         options: BusRecorderOptions,
     ) -> Result<Self, RpcError> {
         let subscription = match &options.start {
@@ -143,7 +144,7 @@ impl BusRecorder {
             None => client.subscribe(&options.topics)?,
         };
         let identifier = options.identifier.clone();
-        Self::start(engine, options, identifier, move |writer, stop| {
+        Self::start(registrar, options, identifier, move |writer, stop| {
             record_subscription(&subscription, writer, stop);
             writer.end();
         })
@@ -178,14 +179,20 @@ impl BusRecorder {
     }
 
     fn start(
-        engine: EngineHandle,
+        registrar: impl Registrar + 'static,
         options: BusRecorderOptions,
         identifier: Option<String>,
         work: impl FnOnce(&mut Writer, &Receiver<Infallible>) + Send + 'static,
     ) -> Result<Self, RpcError> {
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let meters = Arc::new(Meters::default());
-        let mut writer = Writer::new(engine, &options, identifier, &meters, stopped.clone());
+        let mut writer = Writer::new(
+            Box::new(registrar),
+            &options,
+            identifier,
+            &meters,
+            stopped.clone(),
+        );
         let name = "acqbus-recorder";
         let thread = thread::Builder::new()
             .name(name.to_owned())
@@ -360,7 +367,7 @@ impl BusRecorderOptions {
 
     /// Sets [`on_error`](Self::on_error).
     #[must_use]
-    pub fn on_error(mut self, callback: impl Fn(&StoreError) + Send + Sync + 'static) -> Self {
+    pub fn on_error(mut self, callback: impl Fn(&RelayError) + Send + Sync + 'static) -> Self {
         self.on_error = Some(Arc::new(callback));
         self
     }

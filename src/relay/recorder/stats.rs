@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::store::StoreError;
+use crate::relay::RelayError;
 
 /// What a recorder of a bus has counted.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +22,7 @@ pub struct BusRecorderStats {
     /// Attempts that the store refused.
     pub failures: u64,
     /// Why, if the last attempt was refused.
-    pub error: Option<Arc<StoreError>>,
+    pub error: Option<Arc<RelayError>>,
     /// Messages that wait for the store.
     pub waiting: usize,
 }
@@ -37,7 +37,7 @@ pub(super) struct Meters {
     pub(super) given_up: AtomicU64,
     pub(super) failures: AtomicU64,
     pub(super) waiting: AtomicUsize,
-    pub(super) error: Mutex<Option<Arc<StoreError>>>,
+    pub(super) error: Mutex<Option<Arc<RelayError>>>,
 }
 
 impl Meters {

@@ -10,11 +10,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::event::{event_of, gap_event};
 use super::stats::Meters;
-use super::{BusRecorderOptions, ErrorCallback};
-use crate::event::{Event, RegisterEvent};
-use crate::relay::StoreHistory;
+use super::{BusRecorderOptions, ErrorCallback, Registrar};
+use crate::event::{RegisterEvent, Timestamp};
+use crate::relay::{RelayError, StoreHistory};
 use crate::rpc::{Message, Topic};
-use crate::store::{EngineHandle, FaultKind, Source, StoreError};
 
 /// What is to be written.
 #[derive(Debug)]
@@ -28,10 +27,10 @@ pub(super) enum Entry {
     },
 }
 
-/// The recorder's side of the engine.
+/// The recorder's side of the store.
 #[derive(Debug)]
 pub(super) struct Writer {
-    engine: EngineHandle,
+    registrar: Box<dyn Registrar>,
     /// Not known over the wire before the first heartbeat.
     identifier: Option<String>,
     history: Option<Arc<StoreHistory>>,
@@ -60,14 +59,14 @@ impl std::fmt::Debug for Told {
 
 impl Writer {
     pub(super) fn new(
-        engine: EngineHandle,
+        registrar: Box<dyn Registrar>,
         options: &BusRecorderOptions,
         identifier: Option<String>,
         meters: &Arc<Meters>,
         stop: Receiver<Infallible>,
     ) -> Self {
         Self {
-            engine,
+            registrar,
             identifier,
             history: options.history.clone(),
             told: Told {
@@ -172,15 +171,15 @@ impl Writer {
     fn write_all(&mut self, entries: Vec<Entry>, events: Vec<RegisterEvent>) -> bool {
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.engine.register(Source::SERVER, events.clone()) {
-                Ok(registered) => {
+            match self.registrar.register(&events) {
+                Ok(at) => {
                     self.succeeded();
-                    self.account(&entries, &registered);
+                    self.account(&entries, at);
                     return true;
                 }
                 Err(error) => {
-                    let closed = error.is_closed();
-                    let hopeless = is_hopeless(&error);
+                    let closed = error.is_final();
+                    let hopeless = error.is_hopeless();
                     self.failed(error);
                     if hopeless && entries.len() > 1 {
                         return self.write_one_by_one(entries, events);
@@ -215,7 +214,7 @@ impl Writer {
         }
     }
 
-    fn account(&self, entries: &[Entry], registered: &[Arc<Event>]) {
+    fn account(&self, entries: &[Entry], at: Option<Timestamp>) {
         let add = |counter: &AtomicU64, count: u64| counter.fetch_add(count, Ordering::Relaxed);
         for entry in entries {
             match entry {
@@ -228,8 +227,8 @@ impl Writer {
                 }
             }
         }
-        if let (Some(history), Some(event)) = (&self.history, registered.first()) {
-            history.recorded(entries.iter().filter_map(Entry::place), event.timestamp);
+        if let (Some(history), Some(at)) = (&self.history, at) {
+            history.recorded(entries.iter().filter_map(Entry::place), at);
         }
     }
 
@@ -240,7 +239,7 @@ impl Writer {
         }
     }
 
-    fn failed(&mut self, error: StoreError) {
+    fn failed(&mut self, error: RelayError) {
         self.meters.failures.fetch_add(1, Ordering::Relaxed);
         if !std::mem::replace(&mut self.told.failing, true) {
             match &self.told.callback {
@@ -272,20 +271,6 @@ impl Writer {
             self.meters.given_up.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-/// Whether the same events are refused again, however often they are tried.
-fn is_hopeless(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::Encode { .. }
-            | StoreError::Loop { .. }
-            | StoreError::Full { held: 0, .. }
-            | StoreError::Owner {
-                kind: FaultKind::Request,
-                ..
-            }
-    )
 }
 
 impl Entry {
