@@ -788,6 +788,69 @@ fn events_written_together_are_in_the_file_as_one_by_one() {
 }
 
 #[test]
+fn recorder_takes_events_together_as_one_by_one() {
+    let mut events = events_of_a_run(3_000);
+    // It has no run any more.
+    events.push(events[1].clone());
+    let mut first = None;
+    for size in [1, 7, events.len()] {
+        let folder = folder();
+        let mut recorder =
+            RunRecorder::new(folder.path(), RunFileOptions::default()).expect("a folder");
+        let mut files = Vec::new();
+        for mut rest in events.chunks(size) {
+            while !rest.is_empty() {
+                let (taken, outcome) = recorder.write_some(rest);
+                match (outcome.expect("room"), &rest[taken - 1]) {
+                    (Some(Recorded::Begun(_)), RunEvent::Bor(_)) => {}
+                    (Some(Recorded::Finished(run)), RunEvent::Eor(_)) => files.push(run),
+                    (None, _) => assert_eq!(taken, rest.len(), "it ends where something is told"),
+                    told => panic!("{told:?}"),
+                }
+                rest = &rest[taken..];
+            }
+        }
+        let stats = recorder.close().expect("room");
+        assert_eq!(
+            (stats.begun, stats.finished, stats.failed, stats.unwritten),
+            (1, 1, 0, 1)
+        );
+        let [run] = &files[..] else {
+            panic!("{files:?}");
+        };
+        let content = content(&run.path);
+        assert_eq!((run.records, content.len()), (3_000, 3_000));
+        assert!(
+            *first.get_or_insert(content.clone()) == content,
+            "{size} together"
+        );
+    }
+}
+
+#[test]
+fn records_of_a_run_that_cannot_be_written_are_counted_together_too() {
+    let folder = folder();
+    let events = events_of_a_run(300);
+    let Some(RunEvent::Bor(begin)) = events.first() else {
+        panic!("no begin");
+    };
+    let taken_name = format!("r@{}.acqrun", begin.sender);
+    fs::write(folder.path().join(taken_name), "taken").expect("room");
+    let options = RunFileOptions::default()
+        .run_id("r")
+        .conflict(Conflict::Error);
+    let mut recorder = RunRecorder::new(folder.path(), options).expect("a folder");
+    let (taken, outcome) = recorder.write_some(&events);
+    assert!(outcome.expect_err("taken").is_exists());
+    assert_eq!(taken, 1);
+    let (taken, outcome) = recorder.write_some(&events[1..]);
+    assert_eq!(outcome.expect("nothing to tell"), None);
+    assert_eq!(taken, events.len() - 1);
+    let stats = recorder.stats();
+    assert_eq!((stats.failed, stats.unwritten), (1, 300));
+}
+
+#[test]
 fn events_of_another_sender_are_refused_together_too() {
     let folder = folder();
     let events = events_of_a_run(3);

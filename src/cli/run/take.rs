@@ -75,7 +75,7 @@ pub(super) struct Taken {
 impl Taking {
     /// Starts to take events; what fails is kept, and the rest is taken without being used, so that the receiver can stop.
     pub(super) fn start(
-        events: RunEvents,
+        mut events: RunEvents,
         recorder: Option<RunRecorder>,
         hash: bool,
         out: Output,
@@ -108,10 +108,12 @@ impl Taking {
         let thread = thread::Builder::new()
             .name("acqbus-take".to_owned())
             .spawn(move || {
-                for event in events {
-                    if let Err(failure) = taker.take(event) {
+                let mut together = Vec::new();
+                while next_together(&mut events, &mut together) {
+                    if let Err(failure) = taker.take(&mut together) {
                         taker.fail(failure);
                     }
+                    together.clear();
                 }
                 taker.finish()
             })?;
@@ -190,31 +192,44 @@ impl Blocks for Vec<Record> {
 }
 
 impl Taker {
-    fn take(&mut self, event: RunEvent) -> Result<(), Failure> {
-        if self.course.has_failed() {
-            return Ok(());
-        }
-        let recorded = match &mut self.recorder {
-            Some(recorder) => recorder.write(&event),
-            None => Ok(None),
-        };
-        let recorded = match recorded {
-            // Other runs can be written.
-            Err(error) if !error.is_disk_full() => {
-                self.leave_out(error)?;
-                None
+    /// Takes events in their order, and leaves those that it did not come to when something fails.
+    fn take(&mut self, events: &mut Vec<RunEvent>) -> Result<(), Failure> {
+        while !events.is_empty() && !self.course.has_failed() {
+            let (count, recorded) = match &mut self.recorder {
+                Some(recorder) => recorder.write_some(events),
+                None => (events.len(), Ok(None)),
+            };
+            let mut written = events.drain(..count);
+            // What was recorded, or was not, is the last one.
+            let last = written.next_back();
+            for event in written {
+                self.count(event, None)?;
             }
-            recorded => recorded?,
-        };
-        let file = match recorded {
-            Some(Recorded::Finished(run)) => Some(run.path),
-            _ => None,
-        };
+            let recorded = match recorded {
+                // Other runs can be written.
+                Err(error) if !error.is_disk_full() => {
+                    self.leave_out(error)?;
+                    None
+                }
+                recorded => recorded?,
+            };
+            let file = match recorded {
+                Some(Recorded::Finished(run)) => Some(run.path),
+                _ => None,
+            };
+            if let Some(last) = last {
+                self.count(last, file.as_deref())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, event: RunEvent, file: Option<&Path>) -> Result<(), Failure> {
         match event {
             RunEvent::Record(record) => self.record(record),
             RunEvent::Bor(bor) => self.begin(&bor),
-            RunEvent::Eor(eor) => self.end(&eor, false, file.as_deref()),
-            RunEvent::Substitute(eor) => self.end(&eor, true, file.as_deref()),
+            RunEvent::Eor(eor) => self.end(&eor, false, file),
+            RunEvent::Substitute(eor) => self.end(&eor, true, file),
             RunEvent::Lost(lost) => {
                 // A sender can leave out any number.
                 self.moved.missed = self.moved.missed.saturating_add(lost.count);
@@ -388,6 +403,25 @@ impl Taker {
         self.runs.insert(sender.to_owned(), self.next_run);
         self.next_run
     }
+}
+
+/// Waits for an event, and takes those behind it that are there already; false when there will be none.
+fn next_together(events: &mut RunEvents, together: &mut Vec<RunEvent>) -> bool {
+    let Some(first) = events.next() else {
+        return false;
+    };
+    let payload = |event: &RunEvent| match event {
+        RunEvent::Record(record) => record.payload_bytes(),
+        _ => 0,
+    };
+    let mut bytes = payload(&first);
+    together.push(first);
+    while bytes < GATHERED_BYTES && together.len() < GATHERED_RECORDS {
+        let Ok(event) = events.try_recv() else { break };
+        bytes += payload(&event);
+        together.push(event);
+    }
+    true
 }
 
 /// What is gathered keeps whole messages in memory, so it is not much.

@@ -95,6 +95,34 @@ impl RunRecorder {
         }
     }
 
+    /// As [`write`](Self::write), for events that are all there, up to the first one that ends a file, begins one, or fails: gives
+    /// how many were taken, that one included, and what became of it.
+    ///
+    /// It takes at least one, unless there is none; call it again with the rest. Records of one sender that stand together are
+    /// written together, with one lock for many of them.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write), of the last one that was taken.
+    pub fn write_some(
+        &mut self,
+        events: &[RunEvent],
+    ) -> (usize, Result<Option<Recorded>, RelayError>) {
+        let mut taken = 0;
+        while let [first, ..] = &events[taken..] {
+            let together = self.add_together(&events[taken..]);
+            taken += together;
+            if together > 0 {
+                continue;
+            }
+            taken += 1;
+            match self.write(first) {
+                Ok(None) => {}
+                outcome => return (taken, outcome),
+            }
+        }
+        (taken, Ok(None))
+    }
+
     /// Writes out the runs that have no end yet, and leaves them under their temporary names.
     ///
     /// # Errors
@@ -165,6 +193,22 @@ impl RunRecorder {
             event.sender().and_then(|sender| self.runs.remove(sender));
         }
         Err(error)
+    }
+
+    /// Adds the records of one sender that stand first, as far as they can be; gives how many. None where one event is as good.
+    fn add_together(&mut self, events: &[RunEvent]) -> usize {
+        let Some(RunEvent::Record(first)) = events.first() else {
+            return 0;
+        };
+        let is_of_first = |event: &&RunEvent| matches!(event, RunEvent::Record(record) if record.sender() == first.sender());
+        let count = events.iter().take_while(is_of_first).count();
+        let Some(writer) = self.runs.get_mut(first.sender()) else {
+            return 0;
+        };
+        let before = writer.records();
+        // The record that fails is added again, alone, and fails again, with what there is to say and to count.
+        let _ = writer.write_all(&events[..count]);
+        (writer.records() - before) as usize
     }
 
     fn finish(&mut self, eor: &Eor, substitute: bool) -> Result<Option<Recorded>, RelayError> {
