@@ -141,6 +141,9 @@ impl Held {
 }
 
 /// Writes the bytes as a program would that only wants them on disk, and gives the time for it.
+///
+/// The same job as ours: as many bytes, from memory that is no warmer (both are larger than the caches), in writes of the same size,
+/// to a new file that is closed, or synced, at the end. What ours does beside that is what a receiver has to do.
 fn plain(path: &Path, bytes: &[u8], sync: bool) -> Result<Duration, Failure> {
     let begin = Instant::now();
     let mut file = File::create(path)?;
