@@ -96,6 +96,11 @@ impl RawClient {
         self.carrier.flush().unwrap();
     }
 
+    /// As [`send_bytes`](Self::send_bytes) where the server may close meanwhile.
+    pub(crate) fn send_in_vain(&mut self, bytes: &[u8]) {
+        let _ = self.carrier.write_all(bytes);
+    }
+
     /// The next message; none once the server has closed.
     pub(crate) fn next(&mut self) -> Option<Said> {
         self.next_within(LIMIT).expect("a message in time")
@@ -182,6 +187,26 @@ impl RawClient {
         while let Some(said) = self.next() {
             drop(said);
         }
+    }
+
+    /// Reads until a pong is there; a message before it is wrong.
+    pub(crate) fn expect_pong(&mut self) {
+        let mut bytes = Vec::new();
+        self.carrier.socket().set_read_timeout(Some(LIMIT)).unwrap();
+        while !String::from_utf8_lossy(&bytes).contains("HatChatter.Pong") {
+            let mut buffer = [0; 256];
+            let count = self.carrier.read(&mut buffer).unwrap();
+            assert_ne!(count, 0, "the server has closed");
+            bytes.extend_from_slice(&buffer[..count]);
+            self.chatter.receive(&buffer[..count], Instant::now());
+        }
+        assert_eq!(self.chatter.next(&mut Vec::new()).unwrap(), None);
+    }
+
+    /// Counts a message that was sent as bytes.
+    pub(crate) fn count_message(&mut self) {
+        let first = self.chatter.begin("", &[], true, &mut Vec::new());
+        assert!(first.is_ok());
     }
 
     /// Says that nothing more comes, and goes on reading.

@@ -169,11 +169,8 @@ impl Reactor {
         slot.load.set_outgoing(0);
         let (name, number) = (slot.name(), slot.address.number);
         let is_known = slot.info.is_some();
-        // Closing the socket does it too.
-        let _ = self.poll.registry().deregister(&mut stream.socket);
-        stream.close();
-        self.hub.remove(number);
         let counters = &self.hub.counters;
+        // Before the peer sees the end.
         if leave.is_malformed() {
             count(&counters.malformed);
         } else if leave.is_slow() {
@@ -183,6 +180,10 @@ impl Reactor {
         } else if matches!(leave, Leave::Refused { .. }) {
             count(&counters.unwelcome);
         }
+        self.hub.remove(number);
+        // Closing the socket does it too.
+        let _ = self.poll.registry().deregister(&mut stream.socket);
+        stream.close();
         self.complaints.tell(&name, is_known, &leave, self.now);
         self.say_goodbye(place);
     }
