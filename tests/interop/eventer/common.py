@@ -164,11 +164,11 @@ def closing_errors():
 class OurClient(Client):
     """Our client, in a process of its own."""
 
-    def __init__(self, program, port, name, *, token=TOKEN, subscriptions=(), server_id=None, persisted=False):
+    def __init__(self, program, port, name, *, token=TOKEN, subscriptions=(), **more):
         self.child = Child(program, "client")
-        wanted = {"address": f"127.0.0.1:{port}", "name": name, "token": token, "server_id": server_id, "persisted": persisted}
+        wanted = {"address": f"127.0.0.1:{port}", "name": name, "token": token, "subscriptions": list(subscriptions)}
         try:
-            self.order({**wanted, "subscriptions": list(subscriptions)})
+            self.order({**wanted, **more})
         except (Refused, Impossible, Closed):
             self.close()
             raise
@@ -208,8 +208,8 @@ class OurClient(Client):
 class TheirServer(Child):
     """The server of the package, with its durable backend."""
 
-    def __init__(self, folder, token=TOKEN, store=STORE):
-        (self.port,) = free_ports(1)
+    def __init__(self, folder, port, token=TOKEN, store=STORE, **_):
+        self.port = port
         log = {"version": 1, "handlers": {"out": {"class": "logging.StreamHandler"}}, "root": {"handlers": ["out"]}}
         configuration = {
             "type": "event",
@@ -237,13 +237,15 @@ class TheirServer(Child):
 class OurServer(Child):
     """Our server, with the durable store."""
 
-    def __init__(self, program, folder, token=TOKEN, store=STORE, **_):
+    def __init__(self, program, folder, port, token=TOKEN, store=STORE, flags=()):
+        self.port = port
         path = os.path.join(folder, "store.json")
         with open(path, "w", encoding="utf-8") as file:
             json.dump(store, file)
-        flags = [] if token is None else ["--token", token]
-        super().__init__(program, "server", "--store", folder, "--configuration", path, "--server-id", SERVER_ID, *flags)
-        self.port = self.object(20)["port"]
+        flags = [*flags, *([] if token is None else ["--token", token])]
+        where = ("--store", folder, "--configuration", path, "--port", port)
+        super().__init__(program, "server", *where, "--server-id", SERVER_ID, *flags)
+        same(self.object(20), {"ready": True}, "the first line")
 
     def close(self):
         self.end_input()
@@ -272,18 +274,25 @@ class World:
 
     def __enter__(self):
         self.folder = tempfile.mkdtemp(prefix="acqbus-interop-")
+        (self.port,) = free_ports(1)
         self.start()
         return self
 
     def start(self):
         theirs = self.server_kind == "their"
         make = TheirServer if theirs else lambda *more, **options: OurServer(self.args.peer, *more, **options)
-        self.server = make(self.folder, **self.options)
+        self.server = make(self.folder, self.port, **self.options)
 
     def client(self, name, **options):
         theirs = self.client_kind == "their"
         make = TheirClient if theirs else lambda *more, **options: OurClient(self.args.peer, *more, **options)
-        client = make(self.server.port, name, **options)
+        client = make(self.port, name, **options)
+        self.clients.append(client)
+        return client
+
+    def their_client(self, name, **options):
+        """A client of the package, whatever the others are."""
+        client = TheirClient(self.port, name, **options)
         self.clients.append(client)
         return client
 

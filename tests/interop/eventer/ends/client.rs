@@ -17,12 +17,16 @@ pub(crate) fn run() -> Result<(), Failure> {
     let mut lines = io::stdin().lock().lines();
     let first = lines.next().ok_or("nothing says what is wanted")??;
     let wanted: Wanted = serde_json::from_str(&first)?;
-    let options = ClientOptions::new(wanted.address)
+    let mut options = ClientOptions::new(wanted.address)
         .name(wanted.name)
         .token(wanted.token.map(Token::new))
         .server_id(wanted.server_id)
         .persisted(wanted.persisted)
-        .reconnect(false);
+        .reconnect(wanted.reconnect);
+    if let Some(silence) = wanted.ping {
+        let silence = Duration::from_secs_f64(silence);
+        options = options.keep_alive(silence, silence);
+    }
     let connected = Subscription::new(wanted.subscriptions)
         .map_err(EventerError::from)
         .and_then(|subscription| EventerClient::connect(options.subscription(subscription)));
@@ -70,23 +74,23 @@ fn answer(client: &EventerClient, order: Order) -> Result<Answer, Failure> {
 
 fn notice(client: &EventerClient, patience: Duration) -> Answer {
     let deadline = Instant::now() + patience;
-    loop {
-        return match client.notices().recv_deadline(deadline) {
-            Ok(Notice::Connected { .. }) => continue,
-            Ok(Notice::Events(events)) => Answer::Events {
-                kind: "events",
-                value: events,
-            },
-            Ok(Notice::Status(value)) => Answer::Changed {
-                kind: "status",
-                value,
-            },
-            Ok(Notice::Disconnected { .. }) | Err(RecvTimeoutError::Disconnected) => {
-                Answer::Ended { kind: "closed" }
-            }
-            Ok(_) => Answer::Ended { kind: "another" },
-            Err(RecvTimeoutError::Timeout) => Answer::Late { late: true },
-        };
+    let told = |kind| Answer::Told { kind };
+    match client.notices().recv_deadline(deadline) {
+        Ok(Notice::Connected { .. }) => told("connected"),
+        Ok(Notice::Events(value)) => Answer::Events {
+            kind: "events",
+            value,
+        },
+        Ok(Notice::Status(value)) => Answer::Changed {
+            kind: "status",
+            value,
+        },
+        Ok(Notice::Resumed { .. }) => told("resumed"),
+        Ok(Notice::CutShort { .. }) => told("cut short"),
+        Ok(Notice::WentBack { .. }) => told("went back"),
+        Ok(Notice::Disconnected { .. }) | Err(RecvTimeoutError::Disconnected) => told("closed"),
+        Ok(_) => told("another"),
+        Err(RecvTimeoutError::Timeout) => Answer::Late { late: true },
     }
 }
 
@@ -108,7 +112,13 @@ struct Wanted {
     token: Option<String>,
     server_id: Option<i64>,
     subscriptions: Vec<EventType>,
+    #[serde(default)]
     persisted: bool,
+    /// Whether the connection is made again.
+    #[serde(default)]
+    reconnect: bool,
+    /// Seconds of silence before a ping, and after it.
+    ping: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -141,7 +151,7 @@ enum Answer {
         kind: &'static str,
         value: Status,
     },
-    Ended {
+    Told {
         kind: &'static str,
     },
     Late {

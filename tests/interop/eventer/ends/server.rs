@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use acqbus::event::Status;
 use acqbus::eventer::{EventerServer, Notifier, ServerOptions, Token};
@@ -22,12 +23,16 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         Arc::clone(&backend) as Arc<dyn Backend>,
         EngineOptions::default().server(server_id),
     )?;
-    let options = ServerOptions::default()
-        .bind(([127, 0, 0, 1], 0).into())
+    let mut options = ServerOptions::default()
+        .bind(([127, 0, 0, 1], args.needed("--port")?.parse()?).into())
         .token(args.text("--token").map(Token::new))
         .notifier(notifier);
+    if let Some(silence) = args.text("--ping") {
+        let silence = Duration::from_secs_f64(silence.parse()?);
+        options = options.ping_after(silence).close_after_ping(silence);
+    }
     let server = EventerServer::start(options, engine.handle())?;
-    say(&json!({"ready": true, "port": server.local_addr().port()}))?;
+    say(&json!({"ready": true}))?;
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
     server.set_status(Status::Stopping);
     engine.close()?;
