@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod node;
+pub(crate) mod rig;
 pub(crate) mod scripted;
 
 use std::sync::Arc;

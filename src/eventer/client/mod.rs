@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
 use crate::event::{
@@ -92,31 +92,23 @@ impl EventerClient {
     /// [`EventerError::is_timeout`], [`EventerError::is_protocol`], [`EventerError::Tls`], [`EventerError::Thread`]. Nothing runs
     /// then: the first connection is not tried again.
     pub fn connect(options: ClientOptions) -> Result<Self, EventerError> {
-        let address = Address::parse(&options.address)?;
-        let failed = |source| EventerError::Thread {
-            name: THREAD,
-            source,
-        };
-        let (waker, woken) = wake_pair().map_err(failed)?;
-        let (outlet, notices) =
-            Outlet::new(options.notice_capacity, options.hold_bytes, waker.clone());
-        let shared = Arc::new(Shared::new(options, waker));
         let (started, start) = bounded(1);
-        let worker = Worker::new(Arc::clone(&shared), address, woken, outlet, started);
-        let thread = thread::Builder::new()
-            .name(THREAD.to_owned())
-            .spawn(move || worker.run())
-            .map_err(failed)?;
-        let client = Self {
-            shared,
-            notices,
-            thread: Mutex::new(Some(thread)),
-        };
+        let client = Self::launch(options, Some(started))?;
         match start.recv() {
             Ok(started) => started.map(|()| client),
             // It panicked, which the panic handler has reported.
             Err(_) => Err(EventerError::Closed { what: CLIENT }),
         }
+    }
+
+    /// Starts to connect, and returns at once; a first connection that cannot be made is tried again as any other.
+    ///
+    /// [`Notice::Connected`] says when the server has let the client in; what it subscribes to is told from soon after that on.
+    ///
+    /// # Errors
+    /// [`EventerError::Option`] for an address that cannot be; [`EventerError::Thread`].
+    pub fn start(options: ClientOptions) -> Result<Self, EventerError> {
+        Self::launch(options, None)
     }
 
     /// Registers events as one session, and returns when the server has answered: the events made of them, in their order.
@@ -195,6 +187,34 @@ impl EventerClient {
             // A panic there was reported by the panic handler.
             let _ = thread.join();
         }
+    }
+}
+
+impl EventerClient {
+    /// Starts the thread; `started` hears of the first connection, which is not tried again then.
+    fn launch(
+        options: ClientOptions,
+        started: Option<Sender<Result<(), EventerError>>>,
+    ) -> Result<Self, EventerError> {
+        let address = Address::parse(&options.address)?;
+        let failed = |source| EventerError::Thread {
+            name: THREAD,
+            source,
+        };
+        let (waker, woken) = wake_pair().map_err(failed)?;
+        let (outlet, notices) =
+            Outlet::new(options.notice_capacity, options.hold_bytes, waker.clone());
+        let shared = Arc::new(Shared::new(options, waker));
+        let worker = Worker::new(Arc::clone(&shared), address, woken, outlet, started);
+        let thread = thread::Builder::new()
+            .name(THREAD.to_owned())
+            .spawn(move || worker.run())
+            .map_err(failed)?;
+        Ok(Self {
+            shared,
+            notices,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 }
 

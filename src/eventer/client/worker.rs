@@ -81,7 +81,7 @@ impl Worker {
         address: Address,
         woken: WakeReceiver,
         outlet: Outlet,
-        started: Sender<Result<(), EventerError>>,
+        started: Option<Sender<Result<(), EventerError>>>,
     ) -> Self {
         let options = &shared.options;
         let backoff = Backoff::new(options.backoff, options.max_backoff);
@@ -95,7 +95,7 @@ impl Worker {
             buffer: vec![0; READ_BYTES].into(),
             decrypted: Vec::new(),
             connections: 0,
-            started: Some(started),
+            started,
             connection: Connection::default(),
             shared,
         }
@@ -330,6 +330,10 @@ impl Worker {
                 if let Heard::Open(status) | Heard::Status(status) = heard {
                     link.status = *status;
                 }
+            }
+            if let Err(error) = &taken {
+                // Who got a wrong answer has been let go already, and asks for it.
+                link.reason = reason(error);
             }
             taken
         };
