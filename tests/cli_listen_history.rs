@@ -79,6 +79,21 @@ fn from_sequence_prints_that_number_and_what_follows() {
 }
 
 #[test]
+fn number_that_lies_ahead_is_told() {
+    let (program, (service, _memory)) = (Program::new(), remembering());
+    let ahead = ["--from-sequence", "100", "--duration", "2"];
+    let lines = run(&program, &service, &ahead);
+    assert_eq!(indexes(&lines), [0_u64; 0]);
+    assert_eq!(notices(&lines), ["connected", "ahead", "end"]);
+    let told = lines.iter().find(|line| line["notice"] == "ahead").unwrap();
+    assert_eq!((&told["from"], &told["next"]), (&100.into(), &6.into()));
+    // The next one is what is waited for, and nothing to tell of.
+    let next = ["--from-sequence", "6", "--duration", "2"];
+    let lines = run(&program, &service, &next);
+    assert_eq!(notices(&lines), ["connected", "resumed", "end"]);
+}
+
+#[test]
 fn service_without_history_is_told_of() {
     let program = Program::new();
     let service = RpcService::launch(RpcOptions::default().any_port()).unwrap();

@@ -305,6 +305,10 @@ pub(crate) fn describe(notice: &Notice) -> Option<(Value, String)> {
             json!({"notice": "resumed"}),
             "the history is whole from there on".to_owned(),
         ),
+        Notice::Ahead { topic, from, next } => (
+            json!({"notice": "ahead", "topic": topic.to_string(), "number": topic.number(), "from": from, "next": next}),
+            format!("number {from} of {topic} lies ahead: the next message there is number {next}"),
+        ),
         Notice::CutShort { topic, at } => (
             json!({"notice": "cutShort", "topic": topic.to_string(), "number": topic.number(), "at": at}),
             format!("the history of {topic} is cut short: it begins with number {at}"),
@@ -335,7 +339,7 @@ Examples:
 Gaps and the state of the connection go to standard error, or with --json into the stream as
 {\"notice\": \"gap\", ...}. With --count and --duration both, too few messages in time is exit code 4.
 With --since and --from-sequence what the service has kept comes first, and a notice says whether that
-is whole: resumed, cutShort, otherEpoch or noHistory.";
+is whole: resumed, ahead, cutShort, otherEpoch or noHistory.";
 
 /// So long ago may have the sign that it has for the verbs of the store: `-10m`.
 fn begin(text: &str) -> Result<SystemTime, String> {

@@ -231,7 +231,8 @@ impl RemoteClient {
     /// Follows topics (none for all) from a place in the past: history first, then what is published, as one stream.
     ///
     /// Within a start of the service every message comes exactly once and in the order of its topic, whichever way it came.
-    /// [`Notice::Resumed`](crate::rpc::Notice::Resumed), [`CutShort`](crate::rpc::Notice::CutShort),
+    /// [`Notice::Resumed`](crate::rpc::Notice::Resumed), [`Ahead`](crate::rpc::Notice::Ahead),
+    /// [`CutShort`](crate::rpc::Notice::CutShort),
     /// [`OtherEpoch`](crate::rpc::Notice::OtherEpoch) or [`NoHistory`](crate::rpc::Notice::NoHistory) says where it begins; messages
     /// that neither way has are a [`Gap`](crate::rpc::Notice::Gap). What a broken connection or a slow reader misses later is read
     /// from history, too ([`ClientOptions::fill_gaps`]).

@@ -214,6 +214,7 @@ impl Shared {
             // A plain subscription has none of the others.
             Notice::Gap { .. }
             | Notice::Resumed
+            | Notice::Ahead { .. }
             | Notice::CutShort { .. }
             | Notice::OtherEpoch { .. }
             | Notice::NoHistory { .. } => {}

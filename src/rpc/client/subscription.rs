@@ -63,8 +63,17 @@ pub enum Notice {
         reason: String,
     },
     /// History begins where it was asked for; it comes next. With
-    /// [`RemoteClient::subscribe_from`](crate::rpc::RemoteClient::subscribe_from) only, as the three below.
+    /// [`RemoteClient::subscribe_from`](crate::rpc::RemoteClient::subscribe_from) only, as the four below.
     Resumed,
+    /// The number that was asked for of a topic by name lies ahead: messages come once the service has published so many.
+    Ahead {
+        /// The topic.
+        topic: Topic,
+        /// The number that was asked for.
+        from: u64,
+        /// The number of the next message that the service will publish.
+        next: u64,
+    },
     /// The history of a topic is not kept from where it was asked for.
     CutShort {
         /// The topic.

@@ -156,7 +156,13 @@ impl Job {
         match &page.verdict {
             // What is missing of a later stretch is told as a gap.
             _ if !self.initial => {}
-            Verdict::Resumed => out.push_back(Notice::Resumed),
+            Verdict::Resumed => {
+                let ahead = self.ahead();
+                if ahead.is_empty() || ahead.len() < self.topics.len() {
+                    out.push_back(Notice::Resumed);
+                }
+                out.extend(ahead);
+            }
             Verdict::CutShort(topics) => {
                 for (topic, at) in topics {
                     out.push_back(Notice::CutShort {
@@ -176,6 +182,21 @@ impl Job {
                     .collect();
             }
         }
+    }
+
+    /// What tells of the topics, of those that were named, whose messages have not come as far as was asked for.
+    fn ahead(&self) -> Vec<Notice> {
+        let HistoryStart::Sequence(from) = self.start else {
+            return Vec::new();
+        };
+        let nexts = self.topics.iter().map(|topic| {
+            let last = self.target.last.get(topic).copied().unwrap_or(0);
+            (*topic, last.saturating_add(1))
+        });
+        nexts
+            .filter(|(_, next)| from > *next)
+            .map(|(topic, next)| Notice::Ahead { topic, from, next })
+            .collect()
     }
 
     fn pass(&mut self, message: HistoryMessage, out: &mut VecDeque<Notice>) {
