@@ -529,6 +529,29 @@ fn bus_is_recorded_until_ctrl_c() {
 }
 
 #[test]
+fn recorder_whose_store_is_removed_tells_and_fails() {
+    let program = Program::new();
+    let service = Service::start();
+    let mut args = vec!["record".to_owned()];
+    args.extend(service.flags());
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let mut record = Running::start(command(&program, &args));
+    record.line_with("recording");
+    let dir = program.home().join("history");
+    service.await_subscriptions(1);
+    fs::remove_dir_all(&dir).unwrap();
+    record.error_line_with("was removed while it was open");
+    record.interrupt();
+    let done = record.end().code(1);
+    assert!(
+        done.err.contains("messages are not in the store"),
+        "{}",
+        done.err
+    );
+    assert!(!dir.exists(), "it was made again");
+}
+
+#[test]
 fn recording_nothing_is_told() {
     let program = Program::new();
     let done = store(

@@ -143,6 +143,12 @@ impl RelayError {
         )
     }
 
+    /// Whether the store was removed while it was open.
+    #[must_use]
+    pub fn is_store_removed(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_removed())
+    }
+
     /// Whether there is no such file or directory.
     #[must_use]
     pub fn is_not_found(&self) -> bool {

@@ -100,6 +100,12 @@ pub enum StoreError {
         /// The directory.
         path: PathBuf,
     },
+    /// The store was removed, or another one put in its place, while it was open here: nothing can be kept in it any more.
+    #[error("the store in {path:?} was removed while it was open")]
+    Removed {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The process that has the store open could not do what it was asked.
     #[error("the owner of {path:?} says: {text}")]
     Owner {
@@ -225,6 +231,12 @@ impl StoreError {
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
+    }
+
+    /// Whether the store was removed while it was open.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        matches!(self, Self::Removed { .. })
     }
 
     /// Whether another process has the store open.

@@ -243,6 +243,26 @@ impl Running {
         }
     }
 
+    /// Lines of standard error until one holds the text; the others are gone then.
+    #[track_caller]
+    pub fn error_line_with(&mut self, text: &str) {
+        // Byte by byte, so that the rest is left for the end.
+        let stderr = self.child.stderr.as_mut().unwrap();
+        let mut line = Vec::new();
+        for byte in stderr.bytes() {
+            let byte = byte.unwrap();
+            if byte != b'\n' {
+                line.push(byte);
+                continue;
+            }
+            if String::from_utf8_lossy(&line).contains(text) {
+                return;
+            }
+            line.clear();
+        }
+        panic!("standard error ended before `{text}`");
+    }
+
     /// Sends Ctrl-C.
     pub fn interrupt(&self) {
         self.signal(rustix::process::Signal::INT);

@@ -98,6 +98,10 @@ impl From<StoreError> for Failure {
                     "acqbus store record --store DIR, or acqbus simulate --store DIR, which make one",
                 ),
             ),
+            error if error.is_removed() => (
+                Exit::Failed,
+                Some("again, with a --store that stays where it is"),
+            ),
             error if error.is_in_use() => (
                 Exit::Connection,
                 Some(

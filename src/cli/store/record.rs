@@ -80,11 +80,13 @@ impl Record {
             session.follow(connection.notices(), &stop, self)?
         };
         recorder.stop();
-        engine.close()?;
+        let closed = engine.close();
         let stats = recorder.stats();
-        store.close()?;
+        let closed = closed.and(store.close());
         tell_end(&stats, out)?;
-        self.exit(&stats, exit)
+        let exit = self.exit(&stats, exit)?;
+        closed?;
+        Ok(exit)
     }
 
     fn say_started(&self, out: Output) -> Result<(), Failure> {
@@ -111,7 +113,11 @@ impl Record {
             );
             return Err(match &stats.error {
                 Some(error) => Failure::new(Exit::Failed, format!("{text}: {}", chain(&**error)))
-                    .with_hint("room on the disk"),
+                    .with_hint(if error.is_store_removed() {
+                        "again, with a --store that stays where it is"
+                    } else {
+                        "room on the disk"
+                    }),
                 None => Failure::new(
                     Exit::Failed,
                     format!("{text}: no heartbeat said whose messages they are"),

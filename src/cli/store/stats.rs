@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::{Colour, Output, bytes, harmless};
+use crate::cli::signal::Stop;
 use crate::cli::store::args::Place;
 use crate::cli::store::show;
 use crate::event::OrderBy;
@@ -22,6 +23,8 @@ pub(crate) struct Stats {
 impl Stats {
     /// Prints the figures.
     pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
+        // The store is closed well, also when the user has enough.
+        let stop = Stop::on_ctrl_c()?;
         let store = self.place.open()?;
         let stats = store.stats()?;
         let figures = serde_json::to_value(&stats).map_err(std::io::Error::from)?;
@@ -35,10 +38,10 @@ impl Stats {
                 object.extend(figures.clone());
             }
             out.object(&object)?;
-            return Ok(Exit::Done);
+        } else {
+            tell(&stats, &self.place.dir, !store.is_owner(), out)?;
         }
-        tell(&stats, &self.place.dir, !store.is_owner(), out)?;
-        Ok(Exit::Done)
+        Ok(stop.asked().try_recv().unwrap_or(Exit::Done))
     }
 }
 

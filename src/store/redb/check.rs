@@ -65,11 +65,12 @@ pub struct CheckSummary {
 /// Checks everything, and reports what is wrong one by one.
 pub(super) fn check(
     core: &Core,
+    goes_on: &dyn Fn() -> bool,
     report: &mut dyn FnMut(Damage),
 ) -> Result<CheckSummary, StoreError> {
     let snapshot = core.open_state()?.snapshot.clone();
     let reader = core.reader(snapshot)?;
-    let mut summary = look(&reader, report)?;
+    let mut summary = look(&reader, goes_on, report)?;
     drop(reader);
     for found in &core.found_at_open {
         damage(&mut summary, report, &found.what, &found.reason);
@@ -81,10 +82,12 @@ pub(super) fn check(
 /// Checks what is ours.
 pub(super) fn look(
     reader: &Reader,
+    goes_on: &dyn Fn() -> bool,
     report: &mut dyn FnMut(Damage),
 ) -> Result<CheckSummary, StoreError> {
     let mut check = Check {
         reader,
+        goes_on,
         report,
         summary: CheckSummary::default(),
     };
@@ -114,6 +117,7 @@ pub(super) fn integrity(
 
 struct Check<'a> {
     reader: &'a Reader,
+    goes_on: &'a dyn Fn() -> bool,
     report: &'a mut dyn FnMut(Damage),
     summary: CheckSummary,
 }
@@ -307,6 +311,9 @@ impl Check<'_> {
         found: Result<(), StoreError>,
         right: impl FnOnce(&mut CheckSummary),
     ) -> Result<(), StoreError> {
+        if !(self.goes_on)() {
+            return Err(StoreError::Closed);
+        }
         match found {
             Ok(()) => {
                 right(&mut self.summary);

@@ -163,7 +163,16 @@ impl RedbBackend {
     /// # Errors
     /// [`StoreError::Closed`], and what reading the store gave other than damage.
     pub fn check(&self, report: &mut dyn FnMut(Damage)) -> Result<CheckSummary, StoreError> {
-        check::check(&self.core, report)
+        self.check_while(&|| true, report)
+    }
+
+    /// The same as long as `goes_on` says so, which is asked again and again; then it gives [`StoreError::Closed`].
+    pub(crate) fn check_while(
+        &self,
+        goes_on: &dyn Fn() -> bool,
+        report: &mut dyn FnMut(Damage),
+    ) -> Result<CheckSummary, StoreError> {
+        check::check(&self.core, goes_on, report)
     }
 
     /// Verifies everything as [`check`](Self::check) does, of a store that is not open and may be too damaged for that.
@@ -394,6 +403,34 @@ const THREAD: &str = "acqbus-store";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn check_ends_when_it_may_not_go_on() {
+        use crate::event::EventType;
+
+        let dir = tempfile::tempdir().unwrap();
+        let store =
+            RedbBackend::open(dir.path(), StoreConfig::default(), Callbacks::default()).unwrap();
+        let event = |number| {
+            let id = EventId::new(1, number, 1);
+            Arc::new(Event::new(
+                id,
+                EventType::new(["a"]),
+                Timestamp::new(number, 0),
+            ))
+        };
+        store.register((1..=10).map(event).collect()).unwrap();
+        store.flush().unwrap();
+        let looks = std::cell::Cell::new(0);
+        let goes_on = || {
+            looks.set(looks.get() + 1);
+            looks.get() < 5
+        };
+        let ended = store.check_while(&goes_on, &mut |_| {}).unwrap_err();
+        assert!(ended.is_closed(), "{ended}");
+        assert_eq!(looks.get(), 5);
+        assert_eq!(store.check(&mut |_| {}).unwrap().events, 10);
+    }
 
     #[test]
     fn shared_error_says_each_thing_once_and_stays_what_it_is() {

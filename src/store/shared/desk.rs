@@ -2,12 +2,14 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::event::Event;
 use crate::store::{Backend, StoreError};
 
 use super::hub::Hub;
 use super::message::{Answer, BYTES_A_LINE, EVENTS_A_LINE, FaultKind, Request};
+use super::presence::Presence;
 use super::queue;
 
 /// A store and who follows it.
@@ -15,14 +17,19 @@ use super::queue;
 pub(super) struct Desk {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) hub: Arc<Hub>,
+    pub(super) presence: Arc<Presence>,
+    /// Set when guests are sent away: what takes long ends then.
+    pub(super) is_closing: AtomicBool,
     pub(super) inspector: Option<Arc<dyn Inspect>>,
 }
 
 /// What only some stores can tell of themselves, as JSON.
 pub(super) trait Inspect: Send + Sync + std::fmt::Debug {
     fn stats(&self) -> Result<serde_json::Value, StoreError>;
+    /// Ends as if the store were closed when it may not go on.
     fn check(
         &self,
+        goes_on: &dyn Fn() -> bool,
         damage: &mut dyn FnMut(serde_json::Value),
     ) -> Result<serde_json::Value, StoreError>;
 }
@@ -51,6 +58,7 @@ impl Desk {
             Request::LastEventId(server) => Answer::EventId(store.last_event_id(server)?),
             Request::LastTimestamp(server) => Answer::Timestamp(store.last_timestamp(server)?),
             Request::Register(events) => {
+                self.presence.look_sometimes()?;
                 store.register(events.into())?;
                 DONE
             }
@@ -63,6 +71,7 @@ impl Desk {
                 Answer::Done { more_follows }
             }
             Request::Flush {} => {
+                self.presence.look()?;
                 store.flush()?;
                 DONE
             }
@@ -80,7 +89,8 @@ impl Desk {
                     return Ok(Some(Answer::fault(FaultKind::Other, NOTHING_TO_TELL)));
                 };
                 let mut gone = false;
-                let summary = inspector.check(&mut |damage| {
+                let goes_on = || !self.is_closing.load(Ordering::Relaxed);
+                let summary = inspector.check(&goes_on, &mut |damage| {
                     gone = gone || say(&Answer::Damage(damage)).is_break();
                 })?;
                 if gone {

@@ -17,6 +17,7 @@ use crate::store::{Backend, Callbacks, CheckSummary, Damage, StoreConfig, StoreE
 use super::follower::{self, FollowOptions, Follower, Live};
 use super::guest::{Guest, GuestError};
 use super::owner::Owner;
+use super::place;
 use super::queue::QueueLimits;
 use super::settings;
 
@@ -316,7 +317,10 @@ impl Backend for StoreHandle {
     fn register(&self, events: Events) -> Result<Events, StoreError> {
         self.has_written.store(true, Ordering::Relaxed);
         self.call(|link| match link {
-            Link::Owner(owner) => Ok(owner.backend.register(Arc::clone(&events))?),
+            Link::Owner(owner) => {
+                owner.presence.look_sometimes()?;
+                Ok(owner.backend.register(Arc::clone(&events))?)
+            }
             Link::Guest(guest) => guest.register(&events).map(|()| Arc::clone(&events)),
             Link::Closed => Err(StoreError::Closed.into()),
         })
@@ -336,7 +340,10 @@ impl Backend for StoreHandle {
 
     fn flush(&self) -> Result<(), StoreError> {
         self.call(|link| match link {
-            Link::Owner(owner) => Ok(owner.backend.flush()?),
+            Link::Owner(owner) => {
+                owner.presence.look()?;
+                Ok(owner.backend.flush()?)
+            }
             Link::Guest(guest) => guest.flush(),
             Link::Closed => Err(StoreError::Closed.into()),
         })
@@ -384,7 +391,7 @@ impl Drop for StoreHandle {
 
 /// Tries to own the directory, and else to reach its owner, in turns until one works.
 fn link(dir: &Path, options: &OpenOptions) -> Result<Link, StoreError> {
-    if !options.create && !dir.join(DATABASE).exists() {
+    if !options.create && !dir.join(place::DATABASE).exists() {
         return Err(StoreError::NotFound {
             path: dir.to_owned(),
         });
@@ -430,8 +437,5 @@ fn is_between_owners(error: &io::Error) -> bool {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
     )
 }
-
-/// The database of a store, which makes a directory one.
-const DATABASE: &str = "store.redb";
 
 const BETWEEN: Duration = Duration::from_millis(20);

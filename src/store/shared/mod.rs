@@ -15,6 +15,7 @@
 //! | `lines`, `place` | lines over a stream; the path of the socket, and who may come |
 //! | `server`, `guest` | both ends of the socket |
 //! | `owner`, `handle` | the store of this process; the store, whoever owns it |
+//! | `presence` | whether the store is still there |
 //! | `follower` | what is there, then what comes |
 //! | `settings` | the configuration, kept beside the store |
 //!
@@ -29,6 +30,7 @@ mod lines;
 mod message;
 mod owner;
 mod place;
+mod presence;
 mod queue;
 mod server;
 mod settings;

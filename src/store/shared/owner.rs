@@ -2,12 +2,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::event::Events;
 use crate::store::{Backend, Callbacks, RedbBackend, StoreConfig, StoreError};
 
 use super::desk::{Desk, Inspect};
 use super::hub::Hub;
+use super::place;
+use super::presence::Presence;
 use super::server::Server;
 
 /// A store that this process has open.
@@ -15,6 +18,8 @@ use super::server::Server;
 pub(super) struct Owner {
     pub(super) backend: Arc<RedbBackend>,
     pub(super) hub: Arc<Hub>,
+    /// To be looked at before anything is written.
+    pub(super) presence: Arc<Presence>,
     /// `None` where the file system knows no sockets: then only this process reaches the store.
     server: Option<Server>,
 }
@@ -28,9 +33,12 @@ impl Owner {
     ) -> Result<Self, StoreError> {
         let hub = Arc::new(Hub::default());
         let backend = Arc::new(RedbBackend::open(dir, config, tapped(callbacks, &hub))?);
+        let presence = Arc::new(Presence::of(dir, place::DATABASE));
         let desk = Desk {
+            presence: Arc::clone(&presence),
             backend: Arc::clone(&backend) as Arc<dyn Backend>,
             hub: Arc::clone(&hub),
+            is_closing: AtomicBool::new(false),
             inspector: Some(Arc::clone(&backend) as Arc<dyn Inspect>),
         };
         let server = match Server::start(dir, Arc::new(desk)) {
@@ -43,6 +51,7 @@ impl Owner {
         Ok(Self {
             backend,
             hub,
+            presence,
             server,
         })
     }
@@ -53,7 +62,9 @@ impl Owner {
             server.stop();
         }
         self.hub.close();
-        self.backend.close()
+        let closed = self.backend.close();
+        // What was written into a file that is gone is kept nowhere.
+        self.presence.look().and(closed)
     }
 }
 
@@ -83,9 +94,10 @@ impl Inspect for RedbBackend {
 
     fn check(
         &self,
+        goes_on: &dyn Fn() -> bool,
         damage: &mut dyn FnMut(serde_json::Value),
     ) -> Result<serde_json::Value, StoreError> {
-        let summary = Self::check(self, &mut |found| {
+        let summary = self.check_while(goes_on, &mut |found| {
             // A damage that has no form is told as text.
             damage(as_value(&found).unwrap_or_else(|_| format!("{found:?}").into()));
         })?;

@@ -1,4 +1,4 @@
-//! The socket of a store directory: its name, its path, who may come through it.
+//! What is in a store directory: its database, and its socket, with its path and who may come through it.
 
 use std::fs::File;
 use std::io;
@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 /// The socket's name in the directory of the store.
 pub(super) const SOCKET: &str = "store.sock";
+
+/// The database of a store, which makes a directory one.
+pub(super) const DATABASE: &str = "store.redb";
 
 /// Connects to the owner of a directory.
 pub(super) fn connect(dir: &Path) -> io::Result<UnixStream> {

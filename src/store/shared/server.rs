@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -84,6 +85,7 @@ impl Server {
         // Gone already where somebody has cleaned up.
         let _ = fs::remove_file(&self.path);
         self.desk.hub.close();
+        self.desk.is_closing.store(true, Ordering::Relaxed);
         // Wakes the thread, whose other end reads the end of the stream.
         let _ = self.wake.shutdown(Shutdown::Both);
         // A panic there was reported by the panic handler.
