@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -276,6 +277,129 @@ fn follower_that_does_not_read_is_told_what_it_lost_and_slows_nobody() {
     }
     assert_eq!(seen + lost, registered);
     assert!(lost > 0 && seen > 0, "{seen} seen, {lost} lost");
+}
+
+#[test]
+fn event_of_a_type_without_series_is_not_lost_where_past_and_present_join() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = StoreConfig::from_json(
+        r#"{"timeseries": [{"order_by": "TIMESTAMP", "subscriptions": [["rig", "odd"]]}]}"#,
+    );
+    let options = OpenOptions::default().config(config.unwrap());
+    let owner = Arc::new(StoreHandle::open(dir.path(), options).unwrap());
+    let guest = open(dir.path());
+    owner.register(events(1..=9)).unwrap();
+    let (count, is_over) = (
+        Arc::new(AtomicI64::new(9)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let writer = thread::spawn({
+        let (owner, count, is_over) = (owner.clone(), count.clone(), is_over.clone());
+        move || {
+            while !is_over.load(Ordering::Relaxed) {
+                let next = count.load(Ordering::Relaxed) + 1;
+                owner.register(events([next])).unwrap();
+                count.store(next, Ordering::Release);
+            }
+        }
+    });
+    for store in [&*owner, &guest].repeat(5) {
+        let follower = store.follow(&FollowOptions::default().last(5)).unwrap();
+        let begun = count.load(Ordering::Acquire) + 1;
+        let mut seen = Vec::new();
+        while seen.last().is_none_or(|last| *last < begun + 50) {
+            seen.extend(follow(&follower, 1));
+        }
+        let last = *seen.last().unwrap();
+        // What came while it was begun to follow may come in two parts, of which the later one has what no series keeps.
+        let mut live: Vec<_> = seen.into_iter().filter(|number| *number > begun).collect();
+        live.sort_unstable();
+        assert_eq!(live, (begun + 1..=last).collect::<Vec<_>>());
+    }
+    is_over.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+}
+
+#[test]
+fn past_that_is_read_slowly_is_read_again_where_the_present_was_faster() {
+    let dir = tempfile::tempdir().unwrap();
+    let (owner, guest) = pair(dir.path());
+    let register = |thousands: std::ops::Range<i64>| {
+        for thousand in thousands {
+            let numbers = thousand * 1000 + 1..=thousand * 1000 + 1000;
+            owner.register(events(numbers)).unwrap();
+        }
+    };
+    register(0..20);
+    let last = FollowOptions::default().last(15_000);
+    let after = FollowOptions::default().after([EventId::new(1, 5_000, 1)]);
+    let followers = [
+        owner.follow(&last).unwrap(),
+        guest.follow(&last).unwrap(),
+        guest.follow(&after).unwrap(),
+    ];
+    // Nobody reads meanwhile, and this is more than waits for a reader.
+    register(20..110);
+    for follower in followers {
+        let mut next = 5_001;
+        while next <= 110_000 {
+            match follower.news().recv_timeout(LIMIT).unwrap() {
+                Followed::Events(events) => {
+                    for number in numbers(&events) {
+                        assert_eq!(number, next);
+                        next += 1;
+                    }
+                }
+                other => panic!("{other:?} at {next}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn past_beyond_a_page_comes_in_the_order_of_time_from_all_servers() {
+    let dir = tempfile::tempdir().unwrap();
+    let (owner, guest) = pair(dir.path());
+    // Sessions of many events with one timestamp, of two servers in turns.
+    for session in 1..=6 {
+        for server in 1..=2 {
+            let batch = (1..=3000).map(|instance| {
+                let id = EventId::new(server, session, instance);
+                let at = Timestamp::new(session * 10 + server, 0);
+                Arc::new(Event::new(id, EventType::new(["a"]), at))
+            });
+            owner.register(batch.collect()).unwrap();
+        }
+    }
+    let ids = |follower: &Follower, count: usize| {
+        let mut seen = Vec::new();
+        while seen.len() < count {
+            match follower.news().recv_timeout(LIMIT).unwrap() {
+                Followed::Events(events) => seen.extend(events.iter().map(|event| event.id)),
+                other => panic!("{other:?}"),
+            }
+        }
+        seen
+    };
+    let all: Vec<_> = (1..=6)
+        .flat_map(|session| [(1, session), (2, session)])
+        .flat_map(|(server, session)| {
+            (1..=3000).map(move |instance| EventId::new(server, session, instance))
+        })
+        .collect();
+    for store in [&owner, &guest] {
+        let last = store
+            .follow(&FollowOptions::default().last(20_001))
+            .unwrap();
+        assert!(ids(&last, 20_001) == all[all.len() - 20_001..]);
+        let begins = [EventId::new(1, 2, 1500), EventId::new(2, 1, 3000)];
+        let after = store
+            .follow(&FollowOptions::default().after(begins))
+            .unwrap();
+        let wanted = |id: &EventId| *id > begins[usize::from(id.server == 2)];
+        let wanted: Vec<_> = all.iter().copied().filter(wanted).collect();
+        assert!(ids(&after, wanted.len()) == wanted);
+    }
 }
 
 #[test]

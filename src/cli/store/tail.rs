@@ -66,7 +66,10 @@ impl Tail {
             select! {
                 recv(follower.news()) -> news => match news {
                     Ok(news) => if session.take(news)? { break Exit::Done },
-                    Err(_) => follower = session.go_on(&store, &options)?,
+                    Err(_) => match follower.failure() {
+                        Some(error) => return Err(error.into()),
+                        None => follower = session.go_on(&store, &options)?,
+                    },
                 },
                 recv(stop.asked()) -> exit => break exit.unwrap_or(Exit::Interrupted),
                 recv(end) -> _ => break match self.count {

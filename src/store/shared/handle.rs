@@ -1,25 +1,16 @@
 //! A store on disk, whoever owns it: this process or another one.
 
 use std::fmt;
-use std::io;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
-
-use parking_lot::{Mutex, RwLock};
+use std::time::Duration;
 
 use crate::event::{Event, EventId, Events, QueryParams, Timestamp};
 use crate::store::{Backend, Callbacks, CheckSummary, Damage, StoreConfig, StoreError, StoreStats};
 
-use super::follower::{self, FollowOptions, Follower, Live};
-use super::guest::{Guest, GuestError};
-use super::owner::Owner;
-use super::place;
-use super::queue::QueueLimits;
-use super::settings;
+use super::access::Access;
+use super::follower::{FollowOptions, Follower};
 
 /// Opens the store in a directory, or connects to the process that has it open.
 ///
@@ -126,20 +117,7 @@ impl OpenOptions {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct StoreHandle {
-    dir: PathBuf,
-    options: OpenOptions,
-    link: RwLock<Link>,
-    /// Held while the role changes, so that only one call tries.
-    turn: Mutex<()>,
-    /// Whether anything was written through this handle, which is durable once it is closed.
-    has_written: AtomicBool,
-}
-
-#[derive(Clone, Debug)]
-enum Link {
-    Owner(Arc<Owner>),
-    Guest(Arc<Guest>),
-    Closed,
+    access: Arc<Access>,
 }
 
 impl StoreHandle {
@@ -151,52 +129,29 @@ impl StoreHandle {
     /// [`StoreError::NotFound`] where there is no store and none is to be made; [`StoreError::is_in_use`] when another process
     /// has it open and cannot be reached; [`StoreError::is_configuration`]; or what opening gave.
     pub fn open(dir: impl AsRef<Path>, options: OpenOptions) -> Result<Self, StoreError> {
-        let dir = dir.as_ref().to_owned();
-        let link = link(&dir, &options)?;
-        Ok(Self {
-            dir,
-            options,
-            link: RwLock::new(link),
-            turn: Mutex::new(()),
-            has_written: AtomicBool::new(false),
-        })
+        let access = Arc::new(Access::open(dir, options)?);
+        Ok(Self { access })
     }
 
     /// The directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
-        &self.dir
+        self.access.dir()
     }
 
     /// Whether this process has the store open; it may become so at any call.
     #[must_use]
     pub fn is_owner(&self) -> bool {
-        matches!(*self.link.read(), Link::Owner(_))
+        self.access.is_owner()
     }
 
     /// Follows the store: what [`FollowOptions`] want of the past, then everything as it comes, without a gap and without a double.
     ///
     /// # Errors
-    /// [`StoreError::Closed`]; what reading the past gave; [`StoreError::Thread`].
+    /// [`StoreError::Closed`]; [`StoreError::Thread`]; what reaching the store gave. What reading of the past gives is
+    /// told by [`Follower::failure`].
     pub fn follow(&self, options: &FollowOptions) -> Result<Follower, StoreError> {
-        let live = self.call(|link| match link {
-            Link::Owner(owner) => {
-                let wanted = options.event_types.clone();
-                let limits = QueueLimits::default();
-                Ok(Live::Here(owner.hub.follow(
-                    wanted,
-                    options.persisted,
-                    limits,
-                )))
-            }
-            Link::Guest(guest) => guest
-                .follow(options.event_types.clone(), options.persisted)
-                .map(Live::There),
-            Link::Closed => Err(StoreError::Closed.into()),
-        })?;
-        let past = follower::past(self, options)?;
-        let seen = follower::newest_ids(&past, &options.after);
-        Follower::start(live, past, seen)
+        Follower::start(Arc::clone(&self.access), options.clone())
     }
 
     /// What the store holds.
@@ -204,11 +159,7 @@ impl StoreHandle {
     /// # Errors
     /// [`StoreError::Closed`], or what reading gave.
     pub fn stats(&self) -> Result<StoreStats, StoreError> {
-        self.call(|link| match link {
-            Link::Owner(owner) => Ok(owner.backend.stats()?),
-            Link::Guest(guest) => Ok(self.read(guest.stats()?)?),
-            Link::Closed => Err(StoreError::Closed.into()),
-        })
+        self.access.stats()
     }
 
     /// Verifies everything that is stored, tells each damage, and goes on past it.
@@ -216,82 +167,14 @@ impl StoreHandle {
     /// # Errors
     /// [`StoreError::Closed`], or what kept it from reading on.
     pub fn check(&self, damage: &mut dyn FnMut(Damage)) -> Result<CheckSummary, StoreError> {
-        self.call(|link| match link {
-            Link::Owner(owner) => Ok(owner.backend.check(damage)?),
-            Link::Guest(guest) => {
-                let mut unread = None;
-                let summary = guest.check(&mut |found| match self.read(found) {
-                    Ok(found) => damage(found),
-                    Err(error) => unread = Some(error),
-                })?;
-                match unread {
-                    Some(error) => Err(error.into()),
-                    None => Ok(self.read(summary)?),
-                }
-            }
-            Link::Closed => Err(StoreError::Closed.into()),
-        })
-    }
-
-    fn read<T: serde::de::DeserializeOwned>(
-        &self,
-        value: serde_json::Value,
-    ) -> Result<T, StoreError> {
-        serde_json::from_value(value).map_err(|error| StoreError::Owner {
-            path: self.dir.clone(),
-            kind: super::FaultKind::Other,
-            text: format!("its answer cannot be read: {error}"),
-        })
-    }
-
-    /// Calls, again when the owner has gone and the role has changed.
-    fn call<T>(
-        &self,
-        mut call: impl FnMut(&Link) -> Result<T, GuestError>,
-    ) -> Result<T, StoreError> {
-        let end = Instant::now() + self.options.patience;
-        loop {
-            let link = self.link.read().clone();
-            match call(&link) {
-                Ok(value) => return Ok(value),
-                Err(GuestError::Failed(error)) => return Err(error),
-                Err(GuestError::Gone(source)) => {
-                    if Instant::now() >= end {
-                        return Err(StoreError::Io {
-                            action: "reaching the owner of",
-                            path: self.dir.clone(),
-                            source,
-                        });
-                    }
-                    self.take_turn(&link)?;
-                }
-            }
-        }
-    }
-
-    /// Puts another link in the place of one whose owner has gone.
-    fn take_turn(&self, gone: &Link) -> Result<(), StoreError> {
-        let _turn = self.turn.lock();
-        let is_gone = match (&*self.link.read(), gone) {
-            (Link::Guest(held), Link::Guest(gone)) => Arc::ptr_eq(held, gone),
-            _ => false,
-        };
-        if is_gone {
-            let new = link(&self.dir, &self.options)?;
-            let mut held = self.link.write();
-            // Closed meanwhile: it stays so.
-            if !matches!(*held, Link::Closed) {
-                *held = new;
-            }
-        }
-        Ok(())
+        self.access.check(damage)
     }
 }
 
 impl fmt::Debug for StoreHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoreHandle")
-            .field("dir", &self.dir)
+            .field("dir", &self.dir())
             .field("is_owner", &self.is_owner())
             .finish_non_exhaustive()
     }
@@ -299,31 +182,15 @@ impl fmt::Debug for StoreHandle {
 
 impl Backend for StoreHandle {
     fn last_event_id(&self, server: i64) -> Result<EventId, StoreError> {
-        self.call(|link| match link {
-            Link::Owner(owner) => Ok(owner.backend.last_event_id(server)?),
-            Link::Guest(guest) => guest.last_event_id(server),
-            Link::Closed => Err(StoreError::Closed.into()),
-        })
+        self.access.last_event_id(server)
     }
 
     fn last_timestamp(&self, server: i64) -> Result<Option<Timestamp>, StoreError> {
-        self.call(|link| match link {
-            Link::Owner(owner) => Ok(owner.backend.last_timestamp(server)?),
-            Link::Guest(guest) => guest.last_timestamp(server),
-            Link::Closed => Err(StoreError::Closed.into()),
-        })
+        self.access.last_timestamp(server)
     }
 
     fn register(&self, events: Events) -> Result<Events, StoreError> {
-        self.has_written.store(true, Ordering::Relaxed);
-        self.call(|link| match link {
-            Link::Owner(owner) => {
-                owner.presence.look_sometimes()?;
-                Ok(owner.backend.register(Arc::clone(&events))?)
-            }
-            Link::Guest(guest) => guest.register(&events).map(|()| Arc::clone(&events)),
-            Link::Closed => Err(StoreError::Closed.into()),
-        })
+        self.access.register(events)
     }
 
     fn visit(
@@ -331,53 +198,24 @@ impl Backend for StoreHandle {
         params: &QueryParams,
         visit: &mut dyn FnMut(&Arc<Event>) -> ControlFlow<()>,
     ) -> Result<bool, StoreError> {
-        self.call(|link| match link {
-            Link::Owner(owner) => Ok(owner.backend.visit(params, visit)?),
-            Link::Guest(guest) => guest.visit(params, visit),
-            Link::Closed => Err(StoreError::Closed.into()),
-        })
+        self.access.visit(params, visit)
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        self.call(|link| match link {
-            Link::Owner(owner) => {
-                owner.presence.look()?;
-                Ok(owner.backend.flush()?)
-            }
-            Link::Guest(guest) => guest.flush(),
-            Link::Closed => Err(StoreError::Closed.into()),
-        })
+        self.access.flush()
     }
 
     /// Flushes, and gives the store free for another owner; as a guest it takes leave, and flushes only if it has written.
     fn close(&self) -> Result<(), StoreError> {
-        let link = std::mem::replace(&mut *self.link.write(), Link::Closed);
-        match link {
-            Link::Owner(owner) => owner.close(),
-            Link::Guest(_) if !self.has_written.load(Ordering::Relaxed) => Ok(()),
-            Link::Guest(guest) => match guest.flush() {
-                // With the owner its flush has come.
-                Ok(()) | Err(GuestError::Gone(_)) => Ok(()),
-                Err(GuestError::Failed(error)) => Err(error),
-            },
-            Link::Closed => Ok(()),
-        }
+        self.access.close()
     }
 
     fn reserve_sessions(&self, server: i64, last: i64) -> Result<(), StoreError> {
-        self.call(|link| match link {
-            Link::Owner(owner) => Ok(owner.backend.reserve_sessions(server, last)?),
-            Link::Guest(guest) => guest.reserve_sessions(server, last),
-            Link::Closed => Err(StoreError::Closed.into()),
-        })
+        self.access.reserve_sessions(server, last)
     }
 
     fn session_floor(&self, server: i64) -> Result<i64, StoreError> {
-        self.call(|link| match link {
-            Link::Owner(owner) => Ok(owner.backend.session_floor(server)?),
-            Link::Guest(guest) => guest.session_floor(server),
-            Link::Closed => Err(StoreError::Closed.into()),
-        })
+        self.access.session_floor(server)
     }
 }
 
@@ -388,54 +226,3 @@ impl Drop for StoreHandle {
         }
     }
 }
-
-/// Tries to own the directory, and else to reach its owner, in turns until one works.
-fn link(dir: &Path, options: &OpenOptions) -> Result<Link, StoreError> {
-    if !options.create && !dir.join(place::DATABASE).exists() {
-        return Err(StoreError::NotFound {
-            path: dir.to_owned(),
-        });
-    }
-    let end = Instant::now() + options.patience;
-    loop {
-        let in_use = match own(dir, options) {
-            Err(error) if error.is_in_use() => error,
-            owned => return owned.map(|owner| Link::Owner(Arc::new(owner))),
-        };
-        match Guest::connect(dir) {
-            Ok(guest) => return Ok(Link::Guest(Arc::new(guest))),
-            Err(error) if !is_between_owners(&error) => {
-                return Err(StoreError::Io {
-                    action: "reaching the owner of",
-                    path: dir.to_owned(),
-                    source: error,
-                });
-            }
-            // The lock of the database is all there is to look at, and nothing tells when it is free.
-            Err(_) if Instant::now() < end => thread::sleep(BETWEEN),
-            Err(_) => return Err(in_use),
-        }
-    }
-}
-
-fn own(dir: &Path, options: &OpenOptions) -> Result<Owner, StoreError> {
-    let config = match &options.config {
-        Some(config) => config.clone(),
-        None => settings::read(dir)?.unwrap_or_default(),
-    };
-    let owner = Owner::open(dir, config, &options.callbacks)?;
-    if let Some(config) = &options.config {
-        settings::write(dir, config)?;
-    }
-    Ok(owner)
-}
-
-/// Whether the socket of an owner that comes or goes answers so.
-fn is_between_owners(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-    )
-}
-
-const BETWEEN: Duration = Duration::from_millis(20);

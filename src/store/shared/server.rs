@@ -255,6 +255,10 @@ fn accompany(lines: &mut Lines, seat: &Arc<Seat>) {
     let Ok(stream) = lines.stream().try_clone() else {
         return;
     };
+    // Unlike a query it holds nothing in the file: it may read as slowly as it likes, and is told what it lost.
+    if stream.set_write_timeout(None).is_err() {
+        return;
+    }
     let (told, followed) = (Arc::clone(seat), stream);
     let tell = move || {
         let Ok(second) = followed.try_clone() else {
