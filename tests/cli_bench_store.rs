@@ -38,6 +38,7 @@ fn small_store_is_asked_opened_and_read() {
         "series-one-type-100",
         "server-page-100",
         "open-after-kill",
+        "open-after-kill-committed",
         "bytes-an-event",
     ];
     if cfg!(target_os = "linux") {
