@@ -450,8 +450,8 @@ fn store_that_cannot_be_opened_is_salvaged_into_a_new_one() {
     let path = dir.join("store.redb");
     let mut bytes = fs::read(&path).unwrap();
     // The version, with its checksum before it.
-    let mut value = crc32c::crc32c(b"version1").to_le_bytes().to_vec();
-    value.push(b'1');
+    let mut value = crc32c::crc32c(b"version2").to_le_bytes().to_vec();
+    value.push(b'2');
     let found = bytes.windows(5).enumerate();
     let places: Vec<_> = found.filter(|(_, window)| *window == value).collect();
     let places: Vec<_> = places.into_iter().map(|(at, _)| at).collect();
@@ -478,6 +478,18 @@ fn store_that_cannot_be_opened_is_salvaged_into_a_new_one() {
     let again = program.run(&["store", "export", "--store", "new"]).code(0);
     assert_eq!(again.out.lines().count(), 300);
 
+    // Or in its place.
+    let done = store(&program, &["check", "--repair", "--json"]).code(0);
+    let repaired = notice(&done.json(), "repaired").clone();
+    assert_eq!(repaired["events"], 300);
+    let aside = program
+        .home()
+        .join(repaired["damagedFile"].as_str().unwrap());
+    assert!(fs::read(aside).unwrap() == bytes, "it was changed");
+    store(&program, &["check", "--repair"]).code(0);
+    let again = store(&program, &["export"]).code(0);
+    assert_eq!(again.out.lines().count(), 300);
+
     fs::write(&path, b"no store at all").unwrap();
     let rest = program.home().join("none.jsonl");
     let salvage = ["export", "--salvage", "-o", "none.jsonl"];
@@ -485,7 +497,11 @@ fn store_that_cannot_be_opened_is_salvaged_into_a_new_one() {
     assert!(!rest.exists(), "a file that holds nothing was left");
     store(&program, &["export", "-o", "none.jsonl", "--format", "csv"]).code(6);
     assert!(!rest.exists(), "a file that holds nothing was left");
-    for verb in [&["check"][..], &["export", "--salvage"]] {
+    for verb in [
+        &["check"][..],
+        &["check", "--repair"],
+        &["export", "--salvage"],
+    ] {
         let done = store(&program, verb).code(6);
         assert!(done.err.contains("cannot read this file"), "{}", done.err);
     }

@@ -1,6 +1,7 @@
 //! The durable backend under several threads, and at the bound of its memory.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
 use std::thread;
@@ -11,7 +12,8 @@ use acqbus::event::{
     QueryTimeseriesParams, Timestamp,
 };
 use acqbus::store::{
-    Backend, Callbacks, Durability, MemoryStorage, RedbBackend, Storage, StorageFile, StoreConfig,
+    Backend, Callbacks, Durability, Limit, MemoryStorage, PartitionConfig, RedbBackend, Storage,
+    StorageFile, StoreConfig,
 };
 
 use store_support::FailingStorage;
@@ -128,6 +130,104 @@ fn an_event_that_was_taken_is_on_disk_after_close_whenever_it_came() {
         }
     };
     assert_eq!(open(&storage, config).stats().unwrap().events, taken);
+}
+
+#[test]
+fn a_second_close_returns_when_the_store_is_closed() {
+    let storage = MemoryStorage::default();
+    let (begun, closing) = mpsc::channel();
+    let (go_on, waits) = mpsc::channel();
+    let waits = Mutex::new(waits);
+    let callbacks = Callbacks::default().flushed(move |_| {
+        begun.send(()).unwrap();
+        waits.lock().unwrap().recv().unwrap();
+    });
+    let config = StoreConfig::default().flush_period(Duration::from_secs(1000));
+    let store = RedbBackend::open_in(Arc::new(storage.clone()), config.clone(), callbacks);
+    let store = store.unwrap();
+    store.register(events(1, 5, 10)).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| store.close().unwrap());
+        closing.recv_timeout(PATIENCE).unwrap();
+        let second = scope.spawn(|| {
+            store.close().unwrap();
+            open(&storage, config).stats().unwrap().events
+        });
+        go_on.send(()).unwrap();
+        assert_eq!(second.join().unwrap(), 5);
+    });
+}
+
+#[test]
+fn events_that_are_left_out_are_held_for_callbacks_within_the_bound() {
+    let told = Arc::new(AtomicI64::new(0));
+    let callbacks = {
+        let told = Arc::clone(&told);
+        Callbacks::default().flushed(move |_| {
+            told.fetch_add(1, Ordering::Relaxed);
+        })
+    };
+    let config = StoreConfig::default()
+        .flush_period(Duration::from_secs(1000))
+        .max_unflushed_bytes(1_000_000);
+    let store = RedbBackend::open_in(Arc::new(MemoryStorage::default()), config, callbacks);
+    let store = store.unwrap();
+    store.register(events(1, 5, 1000)).unwrap();
+    let mut calls = Vec::new();
+    for _ in 0..1000 {
+        // Not newer than what is stored.
+        let call = events(1, 5, 1000);
+        calls.push(Arc::downgrade(&call));
+        store.register(call).unwrap();
+        assert!(store.stats().unwrap().unflushed_bytes <= 1_000_000);
+    }
+    let held = calls.iter().filter(|call| call.strong_count() > 0).count();
+    assert!(held * 5000 <= 1_000_000, "{held} calls are held");
+    store.flush().unwrap();
+    assert_eq!(told.load(Ordering::Relaxed), 1001);
+}
+
+#[test]
+fn limit_that_is_no_number_does_not_open_the_store() {
+    for wrong in [f64::NAN, -1.0] {
+        let limit = Limit {
+            max_entries: Some(wrong),
+            ..Limit::default()
+        };
+        let [by_time, by_source] = PartitionConfig::all();
+        let config = StoreConfig::default().timeseries([by_time, by_source.limit(limit)]);
+        let storage = Arc::new(MemoryStorage::default());
+        let error = RedbBackend::open_in(storage, config, Callbacks::default()).unwrap_err();
+        let text =
+            format!("timeseries[1].limit.max_entries: a number from 0 is wanted, not {wrong}");
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+#[test]
+fn a_visit_in_progress_ends_with_closed_when_the_store_is_closed() {
+    let config = StoreConfig::default().timeseries_max_results(usize::MAX);
+    let mut of_visits = Vec::new();
+    for params in [
+        QueryTimeseriesParams::default().into(),
+        QueryServerParams::new(1).into(),
+    ] {
+        // Nothing is read ahead of the disk.
+        let config = config.clone().cache_bytes(0).database_cache_bytes(0);
+        let store = open(&MemoryStorage::default(), config);
+        for session in 1..=400 {
+            store.register(events(session, 10, 500)).unwrap();
+        }
+        store.flush().unwrap();
+        of_visits.push(store.visit(&params, &mut |_| {
+            store.close().unwrap();
+            ControlFlow::Continue(())
+        }));
+    }
+    for visit in of_visits {
+        let error = visit.unwrap_err();
+        assert!(error.is_closed(), "{error}");
+    }
 }
 
 #[test]

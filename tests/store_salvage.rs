@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acqbus::event::{
-    Event, EventId, EventType, Json, Order, QueryLatestParams, QueryServerParams,
-    QueryTimeseriesParams, Timestamp,
+    Event, EventId, EventType, Json, Order, OrderBy, QueryLatestParams, QueryServerParams,
+    QueryTimeseriesParams, Subscription, Timestamp,
 };
 use acqbus::store::{
-    Backend, Callbacks, Damage, MemoryStorage, RedbBackend, StoreConfig, StoreError,
+    Backend, Callbacks, Damage, Durability, Limit, MemoryStorage, PartitionConfig, RedbBackend,
+    StoreConfig, StoreError,
 };
 use crc32c::{crc32c, crc32c_append};
 
@@ -67,7 +68,14 @@ fn damaged_latest_event_that_no_index_has_is_left_out_until_the_next() {
     without.push(next);
     without.sort_by_key(|event| event.id);
     assert_eq!(latest(&store), without);
+    // The index of the servers has the damaged one no longer either.
+    for server in [1, 2] {
+        let found = store.query(&QueryServerParams::new(server).into());
+        let of_server = without.iter().filter(|event| event.id.server == server);
+        assert!(found.unwrap().events.iter().eq(of_server));
+    }
     store.close().unwrap();
+    assert_eq!(check(&spoilt), []);
     assert_eq!(latest(&open(&spoilt, &config).unwrap()), without);
 }
 
@@ -198,9 +206,9 @@ fn good_copy_among_the_latest_events_stands_in_for_a_damaged_record() {
 
 #[test]
 fn events_that_a_cleanup_has_removed_are_not_salvaged() {
-    let limit = acqbus::store::Limit {
+    let limit = Limit {
         max_entries: Some(10.0),
-        ..Default::default()
+        ..Limit::default()
     };
     let mut config = config();
     for series in &mut config.timeseries {
@@ -219,6 +227,73 @@ fn events_that_a_cleanup_has_removed_are_not_salvaged() {
     salvaged.sort_by_key(|event| event.id);
     assert_eq!(salvaged, kept);
     assert_eq!(told, []);
+}
+
+#[test]
+fn cleanup_goes_on_past_a_damaged_chunk() {
+    let limit = Limit {
+        max_entries: Some(10.0),
+        ..Limit::default()
+    };
+    let of = |one: &str| Subscription::new([one.into()]).unwrap();
+    let series = ["rig/0", "rig/1"].map(|one| PartitionConfig::new(OrderBy::Timestamp, of(one)));
+    let (storage, _) = filled(&config().timeseries(series.clone()));
+    for spoilt_series in [1_u32, 2] {
+        // A chunk of the index of the series: a checksum, its prefix, entries.
+        let prefix = [&[5, b'p'][..], &spoilt_series.to_be_bytes()].concat();
+        let mut bytes = storage.to_bytes();
+        let mut spoilt = 0;
+        for at in places_of(&storage.to_bytes(), &prefix) {
+            let is_chunk = |entries: &usize| {
+                let chunk = storage.to_bytes()[at..]
+                    .get(..prefix.len() + entries * 48)
+                    .map(crc32c);
+                chunk.is_some_and(|crc| bytes[at - 4..at] == crc.to_le_bytes())
+            };
+            if (1..=40).rev().any(|entries| is_chunk(&entries)) {
+                bytes[at + 20] ^= 1;
+                spoilt += 1;
+            }
+        }
+        assert!(spoilt > 0);
+        let spoilt = MemoryStorage::with_bytes(bytes);
+        let config = config().timeseries(series.clone().map(|one| one.limit(limit)));
+        let store = open(&spoilt, &config).unwrap();
+        store.cleanup(Timestamp::now()).unwrap();
+        let whole = if spoilt_series == 1 { "rig/1" } else { "rig/0" };
+        let params = QueryTimeseriesParams::default().event_types([whole.into()]);
+        let found = store.query(&params.into()).unwrap().events;
+        assert_eq!(found.len(), 10, "series {spoilt_series} is damaged");
+        let mut told = Vec::new();
+        store.check(&mut |damage| told.push(damage)).unwrap();
+        assert!(!told.is_empty());
+    }
+}
+
+#[test]
+fn store_of_the_version_before_is_opened_and_one_of_a_later_is_not() {
+    let of_version = |version: &[u8]| {
+        let (storage, _) = filled(&config());
+        let value = |version: &[u8]| {
+            let crc = crc32c_append(crc32c(b"version"), version).to_le_bytes();
+            [&crc, version].concat()
+        };
+        let mut bytes = storage.to_bytes();
+        let places = places_of(&bytes, &value(b"2"));
+        assert!(!places.is_empty());
+        for at in places {
+            bytes[at..at + 5].copy_from_slice(&value(version));
+        }
+        MemoryStorage::with_bytes(bytes)
+    };
+    let before = of_version(b"1");
+    let store = open(&before, &config()).unwrap();
+    let all = QueryTimeseriesParams::default();
+    assert_eq!(store.query(&all.into()).unwrap().events.len(), 160);
+    store.close().unwrap();
+    assert_eq!(check(&before), []);
+    let error = open(&of_version(b"3"), &config()).unwrap_err();
+    assert!(matches!(error, StoreError::Version { .. }), "{error}");
 }
 
 #[test]
@@ -258,6 +333,95 @@ fn store_on_disk_is_looked_at_without_being_changed() {
     fs::write(&file, b"something else that is no store").unwrap();
     let error = RedbBackend::check_file(&copy, &mut ignore).unwrap_err();
     assert!(error.is_damage(), "{error}");
+}
+
+#[test]
+fn repaired_store_has_all_that_is_whole_and_keeps_the_damaged_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let file = dir.join("store.redb");
+    let config = config().identifier("rig-1");
+    let (storage, events) = filled(&config);
+    let store = open(&storage, &config).unwrap();
+    store.reserve_sessions(1, 5000).unwrap();
+    store.close().unwrap();
+    let segments = [&3_u32.to_le_bytes()[..], b"rig", &1_u32.to_le_bytes(), b"1"].concat();
+    let spoilt = spoil(&storage, &1_u32.to_be_bytes(), &segments).to_bytes();
+    let others = || {
+        events
+            .iter()
+            .filter(|event| event.event_type != EventType::from("rig/1"))
+    };
+    for aside in ["store.redb.damaged", "store.redb.damaged-2"] {
+        fs::write(&file, &spoilt).unwrap();
+        // As a crash in the middle of another repair leaves it.
+        fs::write(dir.join("store.redb.new"), b"something").unwrap();
+        let open = || RedbBackend::open(dir, config.clone(), Callbacks::default());
+        assert!(open().unwrap_err().is_damage());
+        let other = config.clone().identifier("rig-2");
+        let error = RedbBackend::repair(dir, other, &mut |_| {}).unwrap_err();
+        assert!(matches!(error, StoreError::Identifier { .. }), "{error}");
+
+        let mut told = 0;
+        let mut without = config.clone();
+        without.identifier = None;
+        let before = fs::read(&file).unwrap();
+        let repair = RedbBackend::repair(dir, without, &mut |_| told += 1).unwrap();
+        assert_eq!(repair.events, others().count() as u64);
+        assert_eq!(repair.aside, dir.join(aside));
+        assert!(told > 0 && fs::read(&repair.aside).unwrap() == before);
+        assert!(!dir.join("store.redb.new").exists());
+
+        let store = open().unwrap();
+        let all = QueryTimeseriesParams::default().order(Order::Ascending);
+        assert!(store.query(&all.into()).unwrap().events.iter().eq(others()));
+        assert_eq!(store.session_floor(1).unwrap(), 5000);
+        assert!(store.session_floor(2).unwrap() > 1_000_000_000_000);
+        assert!(
+            RedbBackend::repair(dir, config.clone(), &mut |_| {})
+                .unwrap_err()
+                .is_in_use()
+        );
+        store.close().unwrap();
+        let mut ignore = |_| {};
+        assert_eq!(
+            RedbBackend::check_file(dir, &mut ignore).unwrap().damaged,
+            0
+        );
+    }
+}
+
+#[test]
+fn store_with_a_damaged_event_behind_the_indexes_is_repaired() {
+    let config = config().durability(Durability::Committed);
+    let storage = MemoryStorage::default();
+    let store = open(&storage, &config).unwrap();
+    for session in 1..=3 {
+        store
+            .register(vec![event(1, session, 1, "rig/1")].into())
+            .unwrap();
+    }
+    // As a killed process leaves it.
+    let mut bytes = storage.to_bytes();
+    let lost = br#"{"session": 2"#;
+    for at in places_of(&storage.to_bytes(), lost) {
+        bytes[at + 2] ^= 1;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("store.redb"), bytes).unwrap();
+    let open = || RedbBackend::open(folder.path(), config.clone(), Callbacks::default());
+    match open() {
+        Err(error) => assert!(error.is_damage(), "{error}"),
+        Ok(_) => panic!("it is opened without the lost event"),
+    }
+    match RedbBackend::repair(folder.path(), config.clone(), &mut |_| {}) {
+        Ok(repair) => {
+            assert_eq!(repair.events, 2);
+            assert_eq!(open().unwrap().stats().unwrap().events, 2);
+        }
+        // The engine verifies all its pages after a crash in this mode.
+        Err(error) => assert!(error.is_damage(), "{error}"),
+    }
 }
 
 /// 40 sessions of two servers with events of four types, flushed and closed; what was registered, in order.

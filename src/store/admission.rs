@@ -2,8 +2,9 @@
 //!
 //! Source: hat-event 0.9.44, LMDB backend.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::event::{Event, EventId, EventType, OrderBy, Subscription, Timestamp};
 use crate::store::{Conditions, PartitionConfig, StoreConfig};

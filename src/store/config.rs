@@ -40,6 +40,9 @@ pub struct StoreConfig {
     /// What the store belongs to. Default `None`: not checked. The first one stays in the store; another one does not open it.
     pub identifier: Option<String>,
     /// How long after a flush the next one comes at the latest. Default 1 s; zero flushes after each register.
+    ///
+    /// In [`Durability::Committed`] what a flush writes is on disk already: it waits until no register has come for so long, ten
+    /// times so long at most.
     pub flush_period: Duration,
     /// How long after a cleanup the next one comes. Default 60 s; zero cleans up only when the store is opened.
     pub cleanup_period: Duration,
@@ -189,6 +192,30 @@ impl StoreConfig {
         self
     }
 
+    /// Whether every limit is a number from 0; a text that is read cannot have others.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        for (index, partition) in self.timeseries.iter().enumerate() {
+            let Some(limit) = &partition.limit else {
+                continue;
+            };
+            for (name, value) in [
+                ("min_entries", limit.min_entries),
+                ("max_entries", limit.max_entries),
+                ("duration", limit.duration),
+                ("size", limit.size),
+            ] {
+                // Not `value < 0.0`, which what is no number is not either.
+                if let Some(value) = value.filter(|value| !(*value >= 0.0)) {
+                    return Err(StoreError::Configuration {
+                        key: format!("timeseries[{index}].limit.{name}"),
+                        reason: format!("a number from 0 is wanted, not {value}"),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The time series without doubles: two of equal order and equal subscriptions are one, with the limit of the last.
     ///
     /// It stands where the first of them stood. Source: hat-event 0.9.44, LMDB backend.
@@ -263,7 +290,7 @@ impl PartitionConfig {
 /// When the oldest events of a time series are removed; looked at when the store opens and every `cleanup_period`.
 ///
 /// While there are more than `min_entries`, the oldest goes if there are more than `max_entries` or it is older than
-/// `duration`. Only flushed events count, so that a limit can be exceeded between two cleanups.
+/// `duration`. A store is not opened with a limit that is negative, or no number. Only flushed events count, so that a limit can be exceeded between two cleanups.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Limit {
     /// So many are kept whatever the other limits say. Default `None`: 0.

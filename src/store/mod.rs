@@ -26,8 +26,8 @@ mod shared;
 #[doc(hidden)]
 pub use self::redb::fuzz_record;
 pub use self::redb::{
-    CheckSummary, Damage, FileStorage, MemoryStorage, PartitionStats, RedbBackend, ServerStats,
-    Storage, StorageFile, StoreStats,
+    CheckSummary, Damage, FileStorage, MemoryStorage, PartitionStats, RedbBackend, Repair,
+    ServerStats, Storage, StorageFile, StoreStats,
 };
 pub use backend::{Backend, Callbacks, EventsCallback};
 pub use condition::{Condition, ConditionRule, Conditions, DataType, PathSegment};

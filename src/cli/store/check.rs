@@ -7,13 +7,16 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::{Colour, Output, harmless};
 use crate::cli::store::args::Place;
 use crate::cli::store::show;
-use crate::store::{Damage, RedbBackend, StoreError};
+use crate::store::{Damage, RedbBackend, StoreError, StoreHandle};
 
 /// Arguments of `acqbus store check`.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     #[command(flatten)]
     place: Place,
+    /// Put a damaged store in order: all that is whole goes into a new file, the damaged one stays beside it
+    #[arg(long)]
+    repair: bool,
 }
 
 impl Check {
@@ -28,7 +31,9 @@ impl Check {
         };
         // One that is too damaged to be opened is looked at too; one that another program has open, by that.
         let summary = match RedbBackend::check_file(&self.place.dir, &mut report) {
-            Err(error) if error.is_in_use() => self.place.open()?.check(&mut report)?,
+            Err(error) if error.is_in_use() && !self.repair => {
+                self.place.open()?.check(&mut report)?
+            }
             Err(error) => return Err(unreadable(error)),
             Ok(summary) => summary,
         };
@@ -62,11 +67,31 @@ impl Check {
                 summary.latest
             ))?;
         }
-        Ok(if damaged == 0 {
-            Exit::Done
+        if damaged == 0 {
+            return Ok(Exit::Done);
+        }
+        if self.repair {
+            return self.repair(out);
+        }
+        Ok(Exit::BadData)
+    }
+
+    /// What is damaged was told.
+    fn repair(&self, out: Output) -> Result<Exit, Failure> {
+        let repair = StoreHandle::repair(&self.place.dir, None, &mut |_| {})?;
+        let aside = repair.aside.display().to_string();
+        if out.is_json() {
+            out.object(
+                &json!({"notice": "repaired", "events": repair.events, "damagedFile": aside}),
+            )?;
         } else {
-            Exit::BadData
-        })
+            out.line(&format!(
+                "{} with {}; the damaged file is {aside}",
+                out.paint(Colour::Good, "repaired"),
+                show::events(repair.events),
+            ))?;
+        }
+        Ok(Exit::Done)
     }
 }
 
@@ -95,6 +120,8 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   acqbus store check --store history
   acqbus store check --store history --json
+  acqbus store check --repair --store history
 
-Nothing is changed. Each damage is a line, and the exit code is 6 when there is any; all that is whole can still be
-read, if need be with `acqbus store export --salvage`, which `acqbus store import` takes into a new store.";
+Each damage is a line, and the exit code is 6 when there is any. Nothing is changed without --repair, which needs room
+for a second file and ends with 0; the damaged file stays as store.redb.damaged. All that is whole can also be read
+with `acqbus store export --salvage`, which `acqbus store import` takes into a new store.";

@@ -111,7 +111,7 @@ impl From<StoreError> for Failure {
             error if error.is_damage() => (
                 Exit::BadData,
                 Some(
-                    "acqbus store check, which tells all that is damaged; what is whole comes out with acqbus store export --salvage",
+                    "acqbus store check, which tells all that is damaged, with --repair makes a new file of what is whole; or acqbus store export --salvage",
                 ),
             ),
             error if error.is_full() => {

@@ -1,7 +1,8 @@
 //! Every event type by its number, and where its events go.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::event::{EventType, OrderBy, Subscription};
 use crate::store::StoreError;

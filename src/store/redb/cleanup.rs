@@ -2,7 +2,6 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
 
 use crate::event::{EventId, Order, Timestamp};
 use crate::store::StoreError;
@@ -58,7 +57,14 @@ fn select(
             continue;
         };
         let prefix = keys::partition_prefix(partition.id);
-        let count = chunks.count(&prefix)?;
+        // What is damaged ends no cleanup, neither of this series nor of another.
+        let count = match chunks.count(&prefix) {
+            Err(error) if error.is_damage() => {
+                log::error!("a series is not cleaned up: {error}");
+                continue;
+            }
+            count => count?,
+        };
         let average = if limit.size.is_some() {
             blocks::average_bytes(snapshot)? + INDEX_BYTES
         } else {
@@ -75,13 +81,17 @@ fn select(
                 && (place < excess.surplus || horizon.is_some_and(|horizon| *key < horizon))
         };
         let mut entries = Vec::new();
-        for (place, entry) in (0..).zip(chunks.scan(
-            &prefix,
-            (Bound::Unbounded, Bound::Unbounded),
-            Order::Ascending,
-        )?) {
-            let entry = entry?;
-            if !goes(place, &entry.key) {
+        let mut place = 0;
+        for entry in chunks.all(&prefix, Order::Ascending)? {
+            let entry = match entry {
+                Err(error) if error.is_damage() => {
+                    log::error!("the cleanup goes on past it: {error}");
+                    continue;
+                }
+                entry => entry?,
+            };
+            place += 1;
+            if !goes(place - 1, &entry.key) {
                 break;
             }
             if budget == 0 {

@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Sender, bounded};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::event::{Events, Timestamp};
 use crate::store::admission::Admission;
-use crate::store::{Callbacks, Conditions, StoreConfig, StoreError};
+use crate::store::{Callbacks, Conditions, Durability, StoreConfig, StoreError};
 
 use super::blocks::BlockCache;
 use super::check::Damage;
@@ -55,8 +54,12 @@ pub(super) struct Core {
 pub(super) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 impl Core {
-    /// The disk as it is; `None` where it cannot be read, so that the next query tries and says why.
+    /// The disk as it is; `None` where it cannot be read, so that the next query tries and says why, and where commits would have
+    /// to keep the pages that it sees.
     pub(super) fn take_snapshot(&self) -> Option<Snapshot> {
+        if self.config.durability == Durability::Committed {
+            return None;
+        }
         let snapshot = self.database.snapshot();
         snapshot
             .inspect_err(|error| log::error!("the store cannot be read: {error}"))
@@ -65,9 +68,12 @@ impl Core {
 
     /// Takes a call in where the memory part is written by period.
     pub(super) fn register_periodic(&self, events: &Events) -> Result<(), StoreError> {
-        let mut state = self.room_for(weight(events)?)?;
+        let bytes = weight(events)?;
+        let mut state = self.room_for(bytes)?;
+        let before = state.active.bytes();
         state.register(events);
-        let call = state.calls.push(Arc::clone(events));
+        let stored = state.active.bytes() - before;
+        let call = self.push_call(&mut state, Arc::clone(events), bytes.saturating_sub(stored));
         if self.flush_in_time(&mut state) {
             self.wake.notify_one();
         }
@@ -95,6 +101,16 @@ impl Core {
         Ok(())
     }
 
+    /// Notes a call for its callbacks; `left_out` are the bytes of its events that are not stored.
+    pub(super) fn push_call(&self, state: &mut State, events: Events, left_out: usize) -> u64 {
+        if self.callbacks.flushed.is_some() {
+            state.calls.push(events, left_out)
+        } else {
+            // Nobody will ask for them.
+            state.calls.push(Events::default(), 0)
+        }
+    }
+
     /// The state once there is room for so many bytes of events; has a flush make it, and waits.
     fn room_for(&self, bytes: usize) -> Result<MutexGuard<'_, State>, StoreError> {
         let mut state = self.state_to_wait_with()?;
@@ -102,8 +118,11 @@ impl Core {
             if bytes > self.config.max_unflushed_bytes || state.work.failure.is_some() {
                 return Err(self.full(&state, bytes));
             }
-            state.work.flush_at = Some(Instant::now());
-            self.wake.notify_one();
+            // Else all is written, and waits for a callback.
+            if state.needs_flush() {
+                state.work.flush_now();
+                self.wake.notify_one();
+            }
             self.changed.wait(&mut state);
             if state.closed || state.work.stop {
                 return Err(StoreError::Closed);
@@ -112,13 +131,22 @@ impl Core {
         Ok(state)
     }
 
-    /// Sets when the next flush is due, if it is not set; at once where what waits for it is much. Says whether it did.
+    /// Sets when the next flush is due; at once where what waits for it is much. Says whether the thread of the store must know.
     pub(super) fn flush_in_time(&self, state: &mut State) -> bool {
-        if state.unflushed_bytes() > self.config.max_unflushed_bytes / CROWDED {
-            state.work.flush_at = None;
-            return state.work.flush_within(Duration::ZERO);
+        // A flush and commits exclude each other: nothing more comes while it writes, so more may wait for it.
+        let (is_committed, crowded) = match self.config.durability {
+            Durability::Periodic => (false, CROWDED),
+            Durability::Committed => (true, CROWDED / 2),
+        };
+        if state.unflushed_bytes() > self.config.max_unflushed_bytes / crowded {
+            state.work.flush_now();
+            return true;
         }
-        state.work.flush_within(self.config.flush_period)
+        if is_committed {
+            state.work.flush_when_quiet(self.config.flush_period)
+        } else {
+            state.work.flush_within(self.config.flush_period)
+        }
     }
 
     /// Has everything written that was registered before, and waits for it.
@@ -175,10 +203,11 @@ impl Core {
         let snapshot = match snapshot.filter(Snapshot::is_current) {
             Some(snapshot) => snapshot,
             None => {
+                let epoch = self.state.lock().epoch;
                 let snapshot = self.database.snapshot()?;
                 let mut state = self.state.lock();
-                // A flush may have put a newer one there meanwhile.
-                if !state.snapshot.as_ref().is_some_and(Snapshot::is_current) {
+                // After a flush it would hide what is no longer in the memory part.
+                if state.epoch == epoch && !state.closed {
                     state.snapshot = Some(snapshot.clone());
                 }
                 snapshot
@@ -214,23 +243,29 @@ impl Core {
         Ok(reserved.map_or(stored, |reserved| reserved.max(stored)))
     }
 
-    /// Flushes, ends the thread, which gives the file back; only begins to where this is that thread.
+    /// Flushes, and ends the thread, which gives the file back.
     pub(super) fn close(&self, thread: JoinHandle<()>) -> Result<(), StoreError> {
         let (done, outcome) = bounded(1);
-        {
-            let mut state = self.state.lock();
-            state.work.stop = true;
-            state.work.flushes.push(done);
-        }
-        self.wake.notify_one();
-        if thread.thread().id() == thread::current().id() {
-            return Ok(());
-        }
-        let outcome = outcome.recv().unwrap_or(Err(StoreError::Closed));
-        if thread.join().is_err() {
+        self.stop(Some(done));
+        let outcome = outcome.recv();
+        let ended = thread.join();
+        if ended.is_err() {
             log::error!("the thread of the store panicked");
         }
-        outcome
+        // Without an outcome a callback was first to close it, and what went wrong then is in the log.
+        outcome.unwrap_or(ended.map_err(|_| StoreError::Closed))
+    }
+
+    /// Has the thread flush for the last time and end.
+    pub(super) fn stop(&self, done: Option<Sender<Result<(), StoreError>>>) {
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        state.work.stop = true;
+        state.work.flushes.extend(done);
+        drop(state);
+        self.wake.notify_one();
     }
 
     /// Calls back that a call is registered, in its turn, and what is to be told then.

@@ -20,11 +20,14 @@ pub(super) fn type_prefix(partition: u32, type_number: u32) -> [u8; 9] {
 }
 
 /// The events of a server, by id.
-pub(super) fn server_prefix(server: i64) -> [u8; 9] {
-    let mut prefix = [b's'; 9];
+pub(super) fn server_prefix(server: i64) -> [u8; SERVER_PREFIX] {
+    let mut prefix = [b's'; SERVER_PREFIX];
     prefix[1..].copy_from_slice(&server.to_be_bytes());
     prefix
 }
+
+/// Bytes of [`server_prefix`].
+pub(super) const SERVER_PREFIX: usize = 9;
 
 /// The key of an event in the map of its server: its id, how many partitions have it, zeros.
 pub(super) fn server_key(id: EventId, references: u32) -> Key {

@@ -35,6 +35,12 @@ pub(super) fn stored(tx: &WriteTx<'_>, type_number: u32) -> Result<Option<Stored
     }))
 }
 
+/// Whether the table has anything of a type, damaged or not.
+pub(super) fn is_there(tx: &WriteTx<'_>, type_number: u32) -> Result<bool, StoreError> {
+    let value = tx.get(Table::Latest, &type_number.to_be_bytes())?;
+    Ok(value.is_some())
+}
+
 /// Sets the latest event of a type.
 pub(super) fn write(
     tx: &WriteTx<'_>,

@@ -1,7 +1,9 @@
 //! What queries see of the last event of every server and the latest of every type.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::event::{Event, EventId, Timestamp};
 use crate::store::StoreError;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap as FastMap;
 use parking_lot::Mutex;
 
 use crate::event::{Event, EventId, OrderBy, Payload, Timestamp};
@@ -16,7 +17,7 @@ pub(super) type Key = [u8; KEY_BYTES];
 #[derive(Debug)]
 pub(super) struct Memtable {
     rows: Vec<Row>,
-    servers: HashMap<i64, Vec<u32>>,
+    servers: FastMap<i64, Vec<u32>>,
     orders: Vec<OrderBy>,
     series: Vec<Mutex<Runs>>,
     bytes: usize,
@@ -49,7 +50,7 @@ pub(super) struct SeriesRow {
 /// Rows in ascending order of their keys.
 pub(super) type Run = Vec<SeriesRow>;
 
-/// The rows of one partition as sorted runs, each at least twice as long as the next: few to merge, and no row moves often.
+/// The rows of one partition as sorted runs, each long or at least twice as long as the next: few to merge, and no row moves often.
 #[derive(Debug, Default)]
 struct Runs {
     sealed: usize,
@@ -61,7 +62,7 @@ impl Memtable {
     pub(super) fn new(orders: &[OrderBy], first_slot: u64) -> Self {
         Self {
             rows: Vec::new(),
-            servers: HashMap::new(),
+            servers: FastMap::new(),
             orders: orders.to_vec(),
             series: orders.iter().map(|_| Mutex::default()).collect(),
             bytes: 0,
@@ -124,8 +125,9 @@ impl Memtable {
     pub(super) fn sorted(&self, partition: usize) -> Arc<Run> {
         let mut runs = self.series[partition].lock();
         self.seal(partition, &mut runs);
-        while runs.runs.len() > 1 {
-            merge_last(&mut runs.runs);
+        if runs.runs.len() > 1 {
+            let all = join(std::mem::take(&mut runs.runs));
+            runs.runs.push(Arc::new(all));
         }
         runs.runs.first().cloned().unwrap_or_default()
     }
@@ -193,8 +195,10 @@ impl Memtable {
         runs.runs.push(Arc::new(run));
         while let [.., before, last] = &runs.runs[..]
             && before.len() < 2 * last.len()
+            && before.len() + last.len() <= MAX_RUN
         {
-            merge_last(&mut runs.runs);
+            let two = runs.runs.split_off(runs.runs.len() - 2);
+            runs.runs.push(Arc::new(join(two)));
         }
     }
 }
@@ -226,25 +230,27 @@ pub(super) fn weight(event: &Event) -> usize {
     payload + ROW_BYTES
 }
 
-fn merge_last(runs: &mut Vec<Arc<Run>>) {
-    let (Some(last), Some(before)) = (runs.pop(), runs.pop()) else {
-        return;
-    };
-    let mut merged = Arc::unwrap_or_clone(before);
-    let in_order = merged
-        .last()
-        .zip(last.first())
-        .is_none_or(|(before, last)| before.key <= last.key);
-    match Arc::try_unwrap(last) {
-        Ok(mut last) => merged.append(&mut last),
-        Err(last) => merged.extend_from_slice(&last),
+/// Several runs as one; of equal keys the earlier run's comes first.
+fn join(runs: Vec<Arc<Run>>) -> Run {
+    let mut joined = Run::with_capacity(runs.iter().map(|run| run.len()).sum());
+    let mut in_order = true;
+    for run in runs {
+        let ends = joined.last().zip(run.first());
+        in_order &= ends.is_none_or(|(before, next)| before.key <= next.key);
+        match Arc::try_unwrap(run) {
+            Ok(mut run) => joined.append(&mut run),
+            Err(run) => joined.extend_from_slice(&run),
+        }
     }
     if !in_order {
-        merged.sort_by_key(|row| row.key);
+        // Finds the runs, and merges them.
+        joined.sort_by_key(|row| row.key);
     }
-    runs.push(Arc::new(merged));
+    joined
 }
 
+/// Rows of the longest run that is made before a flush asks for all: longer ones cost who registers more than who queries.
+const MAX_RUN: usize = 32_768;
 /// Rows that are sorted together while they are registered.
 const SEALED_ROWS: usize = 4096;
 const TIME_BYTES: usize = 12;

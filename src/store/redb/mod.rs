@@ -5,7 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle, ThreadId};
 
 use parking_lot::Mutex;
 
@@ -31,6 +31,7 @@ mod query;
 mod reader;
 mod rebuild;
 mod record;
+mod repair;
 mod salvage;
 mod state;
 mod stats;
@@ -42,7 +43,7 @@ pub use check::{CheckSummary, Damage};
 pub use database::{FileStorage, MemoryStorage, Storage, StorageFile};
 #[doc(hidden)]
 pub use record::fuzz_record;
-
+pub use repair::Repair;
 pub use stats::{PartitionStats, ServerStats, StoreStats};
 
 use self::core::Core;
@@ -74,6 +75,7 @@ use self::core::Core;
 pub struct RedbBackend {
     core: Arc<Core>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    thread_id: ThreadId,
 }
 
 impl RedbBackend {
@@ -85,7 +87,7 @@ impl RedbBackend {
     ///
     /// # Errors
     /// [`StoreError::is_in_use`]; [`StoreError::Identifier`]; [`StoreError::Version`]; [`StoreError::is_damage`];
-    /// [`StoreError::Io`] and [`StoreError::Database`]; [`StoreError::Thread`].
+    /// [`StoreError::Configuration`]; [`StoreError::Io`] and [`StoreError::Database`]; [`StoreError::Thread`].
     pub fn open(dir: &Path, config: StoreConfig, callbacks: Callbacks) -> Result<Self, StoreError> {
         database::make_folder(dir).map_err(|source| StoreError::Io {
             action: "making",
@@ -123,7 +125,7 @@ impl RedbBackend {
     ) -> Result<Self, StoreError> {
         let core = Arc::new(open::open(storage, config, callbacks, Arc::new(clock))?);
         let of_thread = Arc::clone(&core);
-        let thread = std::thread::Builder::new()
+        let thread = thread::Builder::new()
             .name(THREAD.to_owned())
             .spawn(move || worker::run(&of_thread))
             .map_err(|source| StoreError::Thread {
@@ -132,6 +134,7 @@ impl RedbBackend {
             })?;
         Ok(Self {
             core,
+            thread_id: thread.thread().id(),
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -227,6 +230,23 @@ impl RedbBackend {
     ) -> Result<u64, StoreError> {
         salvage::salvage(storage, report, visit)
     }
+
+    /// Makes a store that is too damaged to be opened one that can be: every event that [`salvage`](Self::salvage) shows goes into
+    /// a new file, which takes the place of the damaged one. That one stays beside it as `store.redb.damaged`.
+    ///
+    /// The store must not be open. It gets the series of `config`, which is to be the configuration that it is opened with; its
+    /// identifier and the sessions that may have been handed out are kept, or begin far beyond the last where the file does not
+    /// say. Needs room for a second file. Reports what is lost. Blocks until all is on disk.
+    ///
+    /// # Errors
+    /// As [`check_file`](Self::check_file), and [`open`](Self::open). The store is as it was then.
+    pub fn repair(
+        dir: &Path,
+        config: StoreConfig,
+        report: &mut dyn FnMut(Damage),
+    ) -> Result<Repair, StoreError> {
+        repair::repair(dir, config, report)
+    }
 }
 
 impl Backend for RedbBackend {
@@ -283,10 +303,14 @@ impl Backend for RedbBackend {
     }
 
     fn close(&self) -> Result<(), StoreError> {
-        let Some(thread) = self.thread.lock().take() else {
+        if thread::current().id() == self.thread_id {
+            // The last owner may be a callback; the thread ends after it.
+            self.core.stop(None);
             return Ok(());
-        };
-        self.core.close(thread)
+        }
+        // Held while it waits, so that a second caller waits too.
+        let mut thread = self.thread.lock();
+        (thread.take()).map_or(Ok(()), |thread| self.core.close(thread))
     }
 
     fn reserve_sessions(&self, server: i64, last: i64) -> Result<(), StoreError> {

@@ -32,6 +32,7 @@ pub(super) fn open(
     callbacks: Callbacks,
     clock: Clock,
 ) -> Result<Core, StoreError> {
+    config.check()?;
     let options = DatabaseOptions {
         cache_bytes: config.database_cache_bytes,
         ..DatabaseOptions::default()
@@ -111,7 +112,7 @@ pub(super) fn open(
         Arc::clone(&orders),
         Memtable::new(&orders, next_slot),
     );
-    state.snapshot = Some(database.snapshot()?);
+    state.set_snapshot(Some(database.snapshot()?));
     state.work.cleanup_at = if more {
         Some(Instant::now())
     } else {
@@ -186,7 +187,7 @@ impl Known {
             }
         }
         match &known.version {
-            Some(version) if version != VERSION => Err(StoreError::Version {
+            Some(version) if ![VERSION, BEFORE].contains(&&**version) => Err(StoreError::Version {
                 path: storage.path().to_owned(),
                 found: version.clone(),
                 known: VERSION,
@@ -259,7 +260,7 @@ fn prepare(
         .identifier
         .as_ref()
         .filter(|_| known.identifier.is_none());
-    if known.version.is_none() || identifier.is_some() || !new.is_empty() {
+    if known.version.as_deref() != Some(VERSION) || identifier.is_some() || !new.is_empty() {
         database.write(Commit::QuickRepair, |tx| {
             meta::put(tx, Fact::Version, VERSION.as_bytes())?;
             if let Some(identifier) = identifier {
@@ -352,8 +353,10 @@ fn recover(
 }
 
 /// Added to the last session of a server where nothing says which ones were handed out: a million a second for twelve days.
-const SESSIONS_MARGIN: i64 = 1 << 40;
+pub(super) const SESSIONS_MARGIN: i64 = 1 << 40;
 const REBUILT: &str = "; it was taken from the indexes";
 const UNPROVEN: &str = "; no other is proven to be it, and none is given";
-/// Version of the file.
-const VERSION: &str = "1";
+/// Version of the file. One without an entry in the table `live` has it for every block that is in use as a whole.
+const VERSION: &str = "2";
+/// Has such an entry for every block, which is right in this version too; the first opening makes it this version.
+const BEFORE: &str = "1";

@@ -23,12 +23,21 @@ pub(super) fn visit(
     params: &QueryParams,
     visit: Visit<'_>,
 ) -> Result<bool, StoreError> {
-    match params {
+    let visited = match params {
         QueryParams::Latest(params) => Ok(latest(core, params)?
             .iter()
             .any(|event| visit(event).is_break())),
         QueryParams::Timeseries(params) => timeseries(core, params, visit),
         QueryParams::Server(params) => server(core, params, visit),
+    };
+    match visited {
+        // Its pages are gone; that is no fault of the disk or the file.
+        Err(StoreError::Io { .. } | StoreError::Database { .. } | StoreError::Damaged { .. })
+            if core.state.lock().closed =>
+        {
+            Err(StoreError::Closed)
+        }
+        visited => visited,
     }
 }
 

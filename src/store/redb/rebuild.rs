@@ -12,7 +12,7 @@ use super::reader::Reader;
 
 /// The servers that have an index.
 pub(super) fn servers(reader: &Reader) -> Result<Vec<i64>, StoreError> {
-    let prefixes = reader.chunks.prefixes(b's', SERVER_PREFIX)?;
+    let prefixes = reader.chunks.prefixes(b's', keys::SERVER_PREFIX)?;
     let server = |prefix: &Vec<u8>| prefix[1..].try_into().map(i64::from_be_bytes).ok();
     Ok(prefixes.iter().filter_map(server).collect())
 }
@@ -101,6 +101,3 @@ fn or_none<T>(found: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreEr
         found => found,
     }
 }
-
-/// `s` and the server.
-const SERVER_PREFIX: usize = 9;

@@ -38,6 +38,16 @@ pub(super) fn salvage(
     visit: &mut dyn FnMut(&Arc<Event>) -> ControlFlow<()>,
 ) -> Result<u64, StoreError> {
     let (database, cut) = open(storage)?;
+    show(&database, cut, report, visit)
+}
+
+/// The same of a file that [`open`] has opened.
+pub(super) fn show(
+    database: &Database,
+    cut: Option<Damage>,
+    report: &mut dyn FnMut(Damage),
+    visit: &mut dyn FnMut(&Arc<Event>) -> ControlFlow<()>,
+) -> Result<u64, StoreError> {
     if let Some(cut) = cut {
         report(cut);
     }
@@ -46,7 +56,7 @@ pub(super) fn salvage(
             report(damage);
         }
     };
-    let reader = reader(&database, &mut tell)?;
+    let reader = reader(database, &mut tell)?;
     // The latest events have copies of their own: one may be good where the other is not, or the only one.
     let mut latest: HashMap<i64, BTreeMap<EventId, Arc<Event>>> = HashMap::new();
     for found in latest::all(reader.snapshot(), reader.types())? {
@@ -119,7 +129,7 @@ impl Salvaged<'_> {
 }
 
 /// The file, of which nothing is changed; and what is wrong if its tail is gone.
-fn open(storage: Arc<dyn Storage>) -> Result<(Database, Option<Damage>), StoreError> {
+pub(super) fn open(storage: Arc<dyn Storage>) -> Result<(Database, Option<Damage>), StoreError> {
     let overlay = Arc::new(Overlay::new(storage));
     let below: Arc<dyn Storage> = Arc::clone(&overlay) as _;
     let database = Database::open(below, DatabaseOptions::default())?;

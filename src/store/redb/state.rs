@@ -29,8 +29,10 @@ pub(super) struct State {
     pub(super) frozen: Option<Arc<Memtable>>,
     /// How many calls are durable once the frozen rows are.
     frozen_calls: u64,
-    /// The disk as of the last flush; `None` until somebody looks after an error.
+    /// The disk as of the last flush or later; `None` until somebody looks.
     pub(super) snapshot: Option<Snapshot>,
+    /// How many flushes and cleanups there were: a snapshot of before is of no use to who asks now.
+    pub(super) epoch: u64,
     pub(super) calls: Calls,
     pub(super) work: Work,
     /// The threads that call back.
@@ -45,7 +47,9 @@ pub(super) struct State {
 /// once that is done and the events are durable.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    waiting: VecDeque<Events>,
+    /// With the bytes that are counted nowhere else.
+    waiting: VecDeque<(Events, usize)>,
+    bytes: usize,
     made: u64,
     registered: u64,
     durable: u64,
@@ -61,6 +65,8 @@ pub(super) struct Work {
     pub(super) cleanups: Vec<(Timestamp, Sender<Result<(), StoreError>>)>,
     /// When the oldest unflushed event has to be on disk; `None` where there is none.
     pub(super) flush_at: Option<Instant>,
+    /// When it is due though events keep coming.
+    flush_by: Option<Instant>,
     pub(super) cleanup_at: Option<Instant>,
     pub(super) stop: bool,
     /// What came last.
@@ -103,6 +109,7 @@ impl State {
             frozen: None,
             frozen_calls: 0,
             snapshot: None,
+            epoch: 0,
             calls: Calls::default(),
             work: Work::default(),
             calling_back: Vec::new(),
@@ -164,13 +171,25 @@ impl State {
     /// Says that the frozen rows are on disk, in what this snapshot shows.
     pub(super) fn thaw(&mut self, snapshot: Option<Snapshot>) {
         self.frozen = None;
-        self.snapshot = snapshot;
+        self.set_snapshot(snapshot);
         self.calls.set_durable(self.frozen_calls);
     }
 
-    /// Bytes of the events that are not in the indexes on disk.
+    /// Says that the indexes on disk are other than they were.
+    pub(super) fn set_snapshot(&mut self, snapshot: Option<Snapshot>) {
+        self.snapshot = snapshot;
+        self.epoch += 1;
+    }
+
+    /// Bytes of the events that are not in the indexes on disk, and of those that wait for callbacks.
     pub(super) fn unflushed_bytes(&self) -> usize {
-        self.active.bytes() + self.frozen.as_ref().map_or(0, |frozen| frozen.bytes())
+        let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.bytes());
+        self.active.bytes() + frozen + self.calls.bytes
+    }
+
+    /// Whether a flush would make room.
+    pub(super) fn needs_flush(&self) -> bool {
+        self.frozen.is_some() || !self.active.is_empty() || self.calls.durable < self.calls.made
     }
 
     /// Whether an event is the latest of its type.
@@ -205,9 +224,11 @@ fn admit(
 }
 
 impl Calls {
-    /// Takes a call in; gives its number.
-    pub(super) fn push(&mut self, events: Events) -> u64 {
-        self.waiting.push_back(events);
+    /// Takes a call in; gives its number. `left_out` are the bytes of its events that are held here only.
+    pub(super) fn push(&mut self, events: Events, left_out: usize) -> u64 {
+        let bytes = left_out.saturating_add(CALL_BYTES);
+        self.waiting.push_back((events, bytes));
+        self.bytes = self.bytes.saturating_add(bytes);
         self.made += 1;
         self.made - 1
     }
@@ -246,7 +267,9 @@ impl Calls {
     pub(super) fn next_to_tell(&mut self) -> Option<Events> {
         if self.told < self.registered.min(self.durable) {
             self.told += 1;
-            return self.waiting.pop_front();
+            let (events, bytes) = self.waiting.pop_front()?;
+            self.bytes = self.bytes.saturating_sub(bytes);
+            return Some(events);
         }
         self.telling = false;
         None
@@ -261,6 +284,32 @@ impl Work {
             self.flush_at = Instant::now().checked_add(period);
         }
         unset
+    }
+
+    /// Puts the next flush off while events keep coming, which are on disk already, but not for ever.
+    pub(super) fn flush_when_quiet(&mut self, period: Duration) -> bool {
+        let unset = self.flush_at.is_none();
+        // What failed is tried again when it was said that it would be.
+        if unset || self.failure.is_none() {
+            let now = Instant::now();
+            let by = now.checked_add(period.saturating_mul(MAX_PERIODS));
+            self.flush_by = self.flush_by.or(by);
+            let quiet = now.checked_add(period);
+            self.flush_at = [quiet, self.flush_by].into_iter().flatten().min();
+        }
+        unset
+    }
+
+    /// Makes the next flush due.
+    pub(super) fn flush_now(&mut self) {
+        let now = Instant::now();
+        (self.flush_at, self.flush_by) = (Some(now), Some(now));
+    }
+
+    /// Says that a flush begins.
+    pub(super) fn begin_flush(&mut self) -> Vec<Sender<Result<(), StoreError>>> {
+        (self.flush_at, self.flush_by) = (None, None);
+        std::mem::take(&mut self.flushes)
     }
 
     /// What there is to do now: each in its turn, so that none can put another off for ever.
@@ -290,9 +339,32 @@ impl Work {
     }
 }
 
+/// A call that waits for its callbacks, without its events.
+const CALL_BYTES: usize = 64;
+/// Periods that a flush is put off at most while commits keep coming.
+const MAX_PERIODS: u32 = 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commits_put_a_flush_off_for_ten_periods_and_not_once_it_is_urgent() {
+        let mut work = Work::default();
+        let (start, period) = (Instant::now(), Duration::from_secs(100));
+        assert!(work.flush_when_quiet(period));
+        let first = work.flush_at;
+        assert!(!work.flush_when_quiet(period));
+        assert!(work.flush_at >= first);
+        work.flush_by = start.checked_add(period / 2);
+        work.flush_when_quiet(period);
+        assert_eq!(work.flush_at, work.flush_by);
+        work.flush_now();
+        work.flush_when_quiet(period);
+        assert!(work.flush_at <= Some(Instant::now()));
+        work.begin_flush();
+        assert!(work.flush_when_quiet(period) && work.flush_at >= first);
+    }
 
     #[test]
     fn commits_without_an_end_put_off_neither_flush_nor_cleanup() {

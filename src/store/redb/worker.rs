@@ -91,10 +91,7 @@ fn next_job(core: &Core) -> Job {
         }
         match work.next_turn(now) {
             Some(Turn::Commit) => return Job::Commit,
-            Some(Turn::Flush) => {
-                work.flush_at = None;
-                return Job::Flush(std::mem::take(&mut work.flushes));
-            }
+            Some(Turn::Flush) => return Job::Flush(work.begin_flush()),
             Some(Turn::Cleanup) if work.cleanups.is_empty() => {
                 work.cleanup_at = None;
                 return Job::Cleanup((core.clock)(), Vec::new());
@@ -140,7 +137,10 @@ fn commit_waiting(core: &Core, writer: &mut Writer) {
     }
     let (rows, slot, types) = {
         let mut state = core.state.lock();
-        let mut rows = Vec::new();
+        // Whoever asks takes a new one: the database keeps the pages that one sees, and has to note them with each commit.
+        state.snapshot = None;
+        let events = commits.iter().map(|commit| commit.events.len());
+        let mut rows = Vec::with_capacity(events.sum());
         for commit in &commits {
             state.draft(&commit.events, &mut rows);
         }
@@ -164,7 +164,7 @@ fn commit_waiting(core: &Core, writer: &mut Writer) {
                 core.wake.notify_one();
             }
             for commit in commits {
-                let call = state.calls.push(commit.events);
+                let call = core.push_call(&mut state, commit.events, 0);
                 state.calls.set_durable(call + 1);
                 // Who registers waits for it, unless its thread is gone.
                 let _ = commit.done.send(Ok(call));
@@ -255,7 +255,7 @@ fn cleanup(core: &Core, writer: &mut Writer, now: Timestamp, waiting: Waiting) {
         Ok(more) => {
             let snapshot = core.take_snapshot();
             let mut state = core.state.lock();
-            state.snapshot = snapshot;
+            state.set_snapshot(snapshot);
             if more {
                 if waiting.is_empty() {
                     state.work.cleanup_at = Some(Instant::now());

@@ -236,15 +236,30 @@ fn write_latest(
     latest: &HashMap<u32, usize>,
 ) -> Result<(), StoreError> {
     let mut superseded: Vec<EventId> = Vec::new();
+    let mut lost: Vec<u32> = Vec::new();
     for (type_number, row) in latest {
         let row = &memtable.rows()[*row];
-        if let Some(before) = latest::stored(tx, *type_number)?
-            && before.is_only_there
-            && before.id != row.event.id
-        {
-            superseded.push(before.id);
+        match latest::stored(tx, *type_number)? {
+            Some(before) if before.is_only_there && before.id != row.event.id => {
+                superseded.push(before.id);
+            }
+            Some(_) => {}
+            // Damaged: which event it was only the indexes of the servers say.
+            None if latest::is_there(tx, *type_number)? => lost.push(*type_number),
+            None => {}
         }
         latest::write(tx, *type_number, &row.event, row.partitions.is_empty())?;
+    }
+    if !lost.is_empty() {
+        chunks.each(b's', keys::SERVER_PREFIX, |entry| {
+            let id = keys::server_key_id(&entry.key);
+            let is_new = latest
+                .get(&entry.type_number)
+                .is_some_and(|row| memtable.rows()[*row].event.id == id);
+            if entry.slot == NO_SLOT && lost.contains(&entry.type_number) && !is_new {
+                superseded.push(id);
+            }
+        })?;
     }
     superseded.sort_unstable();
     for of_server in superseded.chunk_by(|a, b| a.server == b.server) {

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{Event, EventId, Events, QueryParams, Timestamp};
-use crate::store::{Backend, Callbacks, CheckSummary, Damage, StoreConfig, StoreError, StoreStats};
+use crate::store::{
+    Backend, Callbacks, CheckSummary, Damage, RedbBackend, Repair, StoreConfig, StoreError,
+    StoreStats,
+};
 
 use super::access::Access;
 use super::follower::{FollowOptions, Follower};
@@ -131,6 +134,25 @@ impl StoreHandle {
     pub fn open(dir: impl AsRef<Path>, options: OpenOptions) -> Result<Self, StoreError> {
         let access = Arc::new(Access::open(dir, options)?);
         Ok(Self { access })
+    }
+
+    /// Makes a store that is too damaged to be opened one that can be, as [`RedbBackend::repair`] does.
+    ///
+    /// `None` for the configuration takes the one that the store was opened with before, or else the default.
+    ///
+    /// # Errors
+    /// As [`RedbBackend::repair`]; what reading `store.json` gave.
+    pub fn repair(
+        dir: impl AsRef<Path>,
+        config: Option<StoreConfig>,
+        report: &mut dyn FnMut(Damage),
+    ) -> Result<Repair, StoreError> {
+        let dir = dir.as_ref();
+        let config = match config {
+            Some(config) => config,
+            None => settings::read(dir)?.unwrap_or_default(),
+        };
+        RedbBackend::repair(dir, config, report)
     }
 
     /// The directory.

@@ -112,11 +112,6 @@ impl Packer {
         self.base
     }
 
-    /// Slots of the records, counted from the base.
-    pub(super) fn deltas(&self) -> impl Iterator<Item = u32> {
-        self.index.iter().map(delta)
-    }
-
     /// Whether these records, the last of which has that slot, go into the same block.
     pub(super) fn has_room(&self, count: usize, bytes: usize, last_slot: u64) -> bool {
         let count = self.index.len() + count;
@@ -184,6 +179,7 @@ const HEAD_BYTES: usize = 16;
 const INDEX_BYTES: usize = 8;
 /// With its key and the page's own bytes a block of this size fits 32 KiB.
 pub(super) const MAX_BYTES: usize = 32_000;
-const MAX_RECORDS: usize = 256;
+/// Most records of a block.
+pub(super) const MAX_RECORDS: usize = 256;
 /// Most slots from the first to the last of a block, which may have gaps.
 pub(super) const MAX_SPAN: u64 = 4096;

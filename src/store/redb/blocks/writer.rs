@@ -4,7 +4,7 @@ use std::ops::{Bound, ControlFlow, Range};
 
 use super::super::database::{Table, WriteTx};
 use super::super::record;
-use super::format::{Block, MAX_BYTES, MAX_SPAN, Packer, block_key};
+use super::format::{Block, MAX_BYTES, MAX_RECORDS, MAX_SPAN, Packer, block_key};
 use super::live::Live;
 use crate::event::Event;
 use crate::store::StoreError;
@@ -83,15 +83,16 @@ impl<'a, 'tx> BlockWriter<'a, 'tx> {
         while let Some((first, behind)) = rest.split_first() {
             let first_key = block_key(*first);
             let up_to = (Bound::Unbounded, Bound::Included(&first_key[..]));
-            let Some((key, value)) = self.tx.last(Table::Live, up_to)? else {
+            let Some((key, value)) = self.tx.last(Table::Blocks, up_to)? else {
                 rest = behind;
                 continue;
             };
-            let base = slot_of(&key);
-            let Some(mut live) = self.live_or_all(&key, &value)? else {
+            let Ok(block) = Block::check(&key, &value) else {
                 rest = behind;
                 continue;
             };
+            let base = block.base();
+            let mut live = self.live(&key, &block)?;
             let end = base.saturating_add(live.span());
             let here = rest.partition_point(|slot| *slot < end);
             let (here, later) = rest.split_at(here);
@@ -100,72 +101,62 @@ impl<'a, 'tx> BlockWriter<'a, 'tx> {
             for slot in here {
                 live.remove(slot - base);
             }
-            self.keep(&key, &live)?;
+            self.keep(&key, &block, &live)?;
         }
         Ok(())
     }
 
     /// Makes few large blocks of many small ones among those that begin within `slots`, without what is no longer in use.
     ///
+    /// Blocks that fill pages of their own stay where they are unless there are fewer pages afterwards.
+    ///
     /// # Errors
     /// Those of the transaction.
     pub(in crate::store::redb) fn join(&mut self, slots: Range<u64>) -> Result<(), StoreError> {
         let (from, to) = (block_key(slots.start), block_key(slots.end));
         let bounds = (Bound::Included(&from[..]), Bound::Excluded(&to[..]));
-        let mut keys = Vec::new();
-        self.tx.scan(Table::Live, bounds, |key, _| {
-            keys.push(key.to_vec());
+        let (mut groups, mut group) = (Vec::new(), Group::default());
+        self.tx.scan(Table::Blocks, bounds, |key, value| {
+            let block = Block::check(key, value).ok();
+            // One that is large, or damaged, stays what it is.
+            let block = block.filter(|_| value.len() <= MAX_BYTES / 2);
+            if block.is_none_or(|block| !group.has_room(&block, value.len())) {
+                groups.push(std::mem::take(&mut group));
+            }
+            if let Some(block) = block {
+                group.push(key, &block, value.len());
+            }
             ControlFlow::Continue(())
         })?;
-        let mut joined = Vec::new();
-        for key in keys {
-            let Some(value) = self.tx.get(Table::Blocks, &key)? else {
-                continue;
-            };
-            let block = match Block::check(&key, &value) {
-                Ok(block) if value.len() <= MAX_BYTES / 2 => block,
-                // One that is large, or damaged, stays what it is.
-                _ => {
-                    self.put_joined(&mut joined)?;
-                    continue;
-                }
-            };
-            let live = self.live(&key, &block)?;
-            let last = block.slot(block.count().saturating_sub(1)).unwrap_or(0);
-            if !joined.is_empty() && !self.packer.has_room(block.count(), value.len(), last) {
-                self.put_joined(&mut joined)?;
-            }
-            self.push_all(&block, |slot| is_live(&live, &block, slot));
-            joined.push(key);
+        groups.push(group);
+        for group in groups.iter().filter(|group| group.is_worth_it()) {
+            self.join_group(group)?;
         }
-        self.put_joined(&mut joined)
-    }
-
-    /// Writes what was put together in place of the blocks that it came from.
-    fn put_joined(&mut self, joined: &mut Vec<Vec<u8>>) -> Result<(), StoreError> {
-        if joined.len() < 2 {
-            self.packer.clear();
-        } else {
-            for key in &*joined {
-                self.delete(key)?;
-            }
-            self.put()?;
-        }
-        joined.clear();
         Ok(())
     }
 
+    /// Writes one block in place of several.
+    fn join_group(&mut self, group: &Group) -> Result<(), StoreError> {
+        for key in &group.keys {
+            let Some(value) = self.tx.get(Table::Blocks, key)? else {
+                continue;
+            };
+            let block = Block::check(key, &value)?;
+            let live = self.live(key, &block)?;
+            self.push_all(&block, |slot| is_live(&live, &block, slot));
+            self.delete(key)?;
+        }
+        self.put()
+    }
+
     /// Writes the live slots of a block, and the block where it is worth it.
-    fn keep(&mut self, key: &[u8], live: &Live) -> Result<(), StoreError> {
+    fn keep(&mut self, key: &[u8], block: &Block<'_>, live: &Live) -> Result<(), StoreError> {
         let left = live.len();
         if left == 0 {
             return self.delete(key);
         }
-        if left <= live.count / THIN
-            && let Some(value) = self.tx.get(Table::Blocks, key)?
-            && let Ok(block) = Block::check(key, &value)
-        {
-            return self.put_again(key, &block, |slot| is_live(live, &block, slot));
+        if left <= live.count / THIN {
+            return self.put_again(key, block, |slot| is_live(live, block, slot));
         }
         self.tx.put(Table::Live, key, &live.encode(key))
     }
@@ -200,8 +191,6 @@ impl<'a, 'tx> BlockWriter<'a, 'tx> {
         let key = block_key(self.packer.base());
         self.packer.encode(&mut self.value);
         self.tx.put(Table::Blocks, &key, &self.value)?;
-        let live = Live::all(self.packer.deltas());
-        self.tx.put(Table::Live, &key, &live.encode(&key))?;
         self.packer.clear();
         Ok(())
     }
@@ -218,16 +207,47 @@ impl<'a, 'tx> BlockWriter<'a, 'tx> {
         let live = value.and_then(|value| Live::decode(key, &value));
         Ok(live.unwrap_or_else(|| all_of(block)))
     }
+}
 
-    fn live_or_all(&self, key: &[u8], value: &[u8]) -> Result<Option<Live>, StoreError> {
-        if let Some(live) = Live::decode(key, value) {
-            return Ok(Some(live));
-        }
-        let Some(value) = self.tx.get(Table::Blocks, key)? else {
-            return Ok(None);
-        };
-        Ok(Block::check(key, &value).ok().map(|block| all_of(&block)))
+/// Blocks that follow each other and fit one.
+#[derive(Debug, Default)]
+struct Group {
+    keys: Vec<Vec<u8>>,
+    base: u64,
+    count: usize,
+    bytes: usize,
+    /// Bytes of the pages that they fill.
+    pages: usize,
+}
+
+impl Group {
+    fn has_room(&self, block: &Block<'_>, bytes: usize) -> bool {
+        let last = block.slot(block.count().saturating_sub(1));
+        let span = last.and_then(|last| last.checked_sub(self.base));
+        self.keys.is_empty()
+            || self.count + block.count() <= MAX_RECORDS
+                && self.bytes + bytes <= MAX_BYTES
+                && span.is_some_and(|span| span < MAX_SPAN)
     }
+
+    fn push(&mut self, key: &[u8], block: &Block<'_>, bytes: usize) {
+        if self.keys.is_empty() {
+            self.base = block.base();
+        }
+        self.keys.push(key.to_vec());
+        self.count += block.count();
+        self.bytes += bytes;
+        self.pages += page_bytes(bytes);
+    }
+
+    fn is_worth_it(&self) -> bool {
+        self.keys.len() > 1 && page_bytes(self.bytes) < self.pages
+    }
+}
+
+/// The engine's page for a value of that size alone.
+fn page_bytes(value: usize) -> usize {
+    (value + PAGE_HEAD).next_power_of_two().max(PAGE)
 }
 
 fn all_of(block: &Block<'_>) -> Live {
@@ -245,10 +265,8 @@ fn is_live(live: &Live, block: &Block<'_>, slot: u64) -> bool {
         .is_some_and(|delta| live.contains(delta))
 }
 
-/// Keys of another length than a slot's are none of ours; their checksum tells.
-fn slot_of(key: &[u8]) -> u64 {
-    key.try_into().map_or(0, u64::from_be_bytes)
-}
-
+/// The smallest page of the engine, and what it needs in one beside a value: its key, lengths, kind.
+const PAGE: usize = 4096;
+const PAGE_HEAD: usize = 32;
 /// A block with fewer events in use than this part of it is written again.
 const THIN: u32 = 4;

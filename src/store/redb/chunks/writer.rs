@@ -1,8 +1,8 @@
 //! Changing the maps.
 
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 
-use super::super::database::{Table, WriteTx};
+use super::super::database::{Copies, Table, WriteTx};
 use super::format::{
     ENTRY_BYTES, Entry, EntryBytes, EntryKey, HIGHEST, LOWEST, MAX_PREFIX, check, count_key,
     damaged, decode_count, encode, encode_count, highest, key_of, split_table_key, table_key,
@@ -42,7 +42,7 @@ impl<'a, 'tx> ChunkWriter<'a, 'tx> {
         while let Some(first) = rest.first() {
             let chunk = match self.last_up_to(prefix, &first.key)? {
                 Some(chunk) => Some(chunk),
-                None => self.first_from(prefix, None)?,
+                None => self.first(prefix)?,
             };
             let end = match &chunk {
                 Some(chunk) => self.key_after(prefix, &chunk.first)?,
@@ -74,8 +74,8 @@ impl<'a, 'tx> ChunkWriter<'a, 'tx> {
 
     /// Shows the entries of `keys`, which are sorted, and keeps what `change` makes of them; gives how many there were.
     ///
-    /// A key may be the leading part of one; it is to be that of one entry at most. What has no entry is passed over. `change`
-    /// may change an entry's key only so far that the order stays.
+    /// A key may be the leading part of one; it is to be that of one entry at most. What has no entry is passed over, and so is
+    /// what belongs into a damaged chunk, which stays as it is. `change` may change an entry's key only so far that the order stays.
     pub(in crate::store::redb) fn modify(
         &self,
         prefix: &[u8],
@@ -85,17 +85,26 @@ impl<'a, 'tx> ChunkWriter<'a, 'tx> {
         debug_assert!(keys.is_sorted_by(|a, b| a.as_ref() < b.as_ref()));
         let (mut rest, mut found, mut removed) = (keys, 0, 0);
         while let Some(first) = rest.first() {
-            let Some(chunk) = self.last_up_to(prefix, &highest(first.as_ref()))? else {
+            let Some((key, value)) = self.find_up_to(prefix, &highest(first.as_ref()))? else {
                 rest = &rest[1..];
                 continue;
             };
-            let end = self.key_after(prefix, &chunk.first)?;
+            let chunk = Chunk::new(&key, value);
+            let from = split_table_key(&key).map_or(LOWEST, |(_, from)| *from);
+            let end = self.key_after(prefix, &from)?;
             let here = end.map_or(rest.len(), |end| {
                 rest.partition_point(|key| highest(key.as_ref()) < end)
             });
             // The first is always here, for the chunk was looked up for it.
             let (here, later) = rest.split_at(here.max(1));
             rest = later;
+            let chunk = match chunk {
+                Err(error) if error.is_damage() => {
+                    log::error!("it stays as it is: {error}");
+                    continue;
+                }
+                chunk => chunk?,
+            };
             let mut entries = chunk.entries().to_vec();
             let before = found;
             let mut gone = Vec::new();
@@ -122,7 +131,8 @@ impl<'a, 'tx> ChunkWriter<'a, 'tx> {
                 && !entries.is_empty()
                 && entries.len() < SMALL_CHUNK
                 && let Some(end) = end
-                && let Some(next) = self.first_from(prefix, Some(&end))?
+                && let Some((key, value)) = self.find_from(prefix, &end)?
+                && let Ok(next) = Chunk::new(&key, value)
                 && entries.len() + next.entries().len() <= SPLIT_CHUNK
             {
                 entries.extend_from_slice(next.entries());
@@ -134,6 +144,29 @@ impl<'a, 'tx> ChunkWriter<'a, 'tx> {
         }
         self.add_to_count(prefix, -removed)?;
         Ok(found)
+    }
+
+    /// Shows every entry of all maps whose prefix begins with `kind` and has `len` bytes; damaged chunks are passed over.
+    pub(in crate::store::redb) fn each(
+        &self,
+        kind: u8,
+        len: usize,
+        mut show: impl FnMut(&Entry),
+    ) -> Result<(), StoreError> {
+        // A prefix has 32 bytes at most.
+        let from = [len as u8, kind];
+        let to = [len as u8, kind + 1];
+        let bounds = (Bound::Included(&from[..]), Bound::Excluded(&to[..]));
+        self.tx.scan(Table::Chunks, bounds, |key, value| {
+            if let Ok(start) = check(key, value) {
+                let (entries, _) = value[start..].as_chunks::<ENTRY_BYTES>();
+                entries
+                    .iter()
+                    .map(Entry::from_bytes)
+                    .for_each(|entry| show(&entry));
+            }
+            ControlFlow::Continue(())
+        })
     }
 
     /// Writes `entries` in place of the chunk whose first key was `old`.
@@ -167,26 +200,30 @@ impl<'a, 'tx> ChunkWriter<'a, 'tx> {
 
     /// The chunk where `key` belongs, unless it is before the first.
     fn last_up_to(&self, prefix: &[u8], key: &EntryKey) -> Result<Option<Chunk>, StoreError> {
-        let (from, to) = (table_key(prefix, &LOWEST), table_key(prefix, key));
-        let bounds = (Bound::Included(&*from), Bound::Included(&*to));
-        let found = self.tx.last(Table::Chunks, bounds)?;
+        let found = self.find_up_to(prefix, key)?;
         found
             .map(|(key, value)| Chunk::new(&key, value))
             .transpose()
     }
 
-    fn first_from(
-        &self,
-        prefix: &[u8],
-        key: Option<&EntryKey>,
-    ) -> Result<Option<Chunk>, StoreError> {
-        let from = table_key(prefix, key.unwrap_or(&LOWEST));
-        let to = table_key(prefix, &HIGHEST);
-        let bounds = (Bound::Included(&*from), Bound::Included(&*to));
-        let found = self.tx.first(Table::Chunks, bounds)?;
+    /// The first chunk of a map.
+    fn first(&self, prefix: &[u8]) -> Result<Option<Chunk>, StoreError> {
+        let found = self.find_from(prefix, &LOWEST)?;
         found
             .map(|(key, value)| Chunk::new(&key, value))
             .transpose()
+    }
+
+    fn find_up_to(&self, prefix: &[u8], key: &EntryKey) -> Result<Option<Copies>, StoreError> {
+        let (from, to) = (table_key(prefix, &LOWEST), table_key(prefix, key));
+        let bounds = (Bound::Included(&*from), Bound::Included(&*to));
+        self.tx.last(Table::Chunks, bounds)
+    }
+
+    fn find_from(&self, prefix: &[u8], key: &EntryKey) -> Result<Option<Copies>, StoreError> {
+        let (from, to) = (table_key(prefix, key), table_key(prefix, &HIGHEST));
+        let bounds = (Bound::Included(&*from), Bound::Included(&*to));
+        self.tx.first(Table::Chunks, bounds)
     }
 
     /// The first key of the chunk behind the one that begins with `key`.

@@ -26,9 +26,9 @@ use storage::{Gate, empty_if_unfinished};
 
 pub(super) use overlay::Overlay;
 pub(super) use snapshot::{Pairs, Snapshot, Value};
-pub(super) use storage::make_folder;
 pub use storage::{FileStorage, MemoryStorage, Storage, StorageFile};
-pub(super) use transaction::WriteTx;
+pub(super) use storage::{make_folder, sync_folder_of};
+pub(super) use transaction::{Copies, WriteTx};
 
 /// A database that is open, or will be again at the next use.
 pub(super) struct Database {

@@ -144,7 +144,11 @@ fn make(path: &Path, mode: u32) -> io::Result<()> {
     sync_folder_of(path)
 }
 
-fn sync_folder_of(path: &Path) -> io::Result<()> {
+/// Makes the name of a file or a folder durable.
+///
+/// # Errors
+/// What the operating system says.
+pub(in crate::store::redb) fn sync_folder_of(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
