@@ -204,8 +204,7 @@ impl StoreConfig {
                 ("duration", limit.duration),
                 ("size", limit.size),
             ] {
-                // Not `value < 0.0`, which what is no number is not either.
-                if let Some(value) = value.filter(|value| !(*value >= 0.0)) {
+                if let Some(value) = value.filter(|value| value.is_nan() || *value < 0.0) {
                     return Err(StoreError::Configuration {
                         key: format!("timeseries[{index}].limit.{name}"),
                         reason: format!("a number from 0 is wanted, not {value}"),
