@@ -203,6 +203,20 @@ impl RawClient {
         assert_eq!(self.chatter.next(&mut Vec::new()).unwrap(), None);
     }
 
+    /// Waits for the server to close, whatever it says before.
+    pub(crate) fn expect_end(&mut self) {
+        self.carrier.socket().set_read_timeout(Some(LIMIT)).unwrap();
+        let mut buffer = [0; 1024];
+        loop {
+            match self.carrier.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
     /// Counts a message that was sent as bytes.
     pub(crate) fn count_message(&mut self) {
         let first = self.chatter.begin("", &[], true, &mut Vec::new());

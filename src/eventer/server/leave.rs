@@ -59,7 +59,7 @@ impl Leave {
     }
 
     /// What happened, with its causes.
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let mut text = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
