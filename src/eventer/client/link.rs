@@ -74,7 +74,8 @@ pub(super) enum Waiter {
     /// A caller, for an answer of this type.
     Caller {
         kind: &'static str,
-        answer: Sender<Message>,
+        /// The answer, or what has ended the connection before it.
+        answer: Sender<Result<Message, String>>,
     },
     /// The reading of history behind a new connection.
     Resume,
@@ -122,7 +123,8 @@ impl Shared {
         let waiter = Waiter::Caller { kind, answer };
         let (number, first) = self.send(request, Some(waiter), deadline)?;
         match answered.recv_deadline(deadline) {
-            Ok(answer) => Ok(answer),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(reason)) => Err(self.disconnected(reason)),
             Err(error) if error.is_timeout() => {
                 if let State::Up(up) = &mut self.lock().state
                     && up.number == number
@@ -187,9 +189,13 @@ impl Shared {
         if link.closed {
             return EventerError::Closed { what: CLIENT };
         }
+        self.disconnected(link.reason.clone())
+    }
+
+    fn disconnected(&self, reason: String) -> EventerError {
         EventerError::Disconnected {
             address: self.options.address.clone(),
-            reason: link.reason.clone(),
+            reason,
         }
     }
 }
@@ -252,6 +258,16 @@ impl Up {
     /// Whether another request may wait behind what the socket has not taken.
     pub(super) fn has_room(&self) -> bool {
         self.out.len() - self.written < OUT_LIMIT
+    }
+
+    /// Tells all who wait why there will be no answer.
+    pub(super) fn abandon(&mut self, reason: &str) {
+        for waiter in self.waiting.drain().map(|(_, waiter)| waiter) {
+            if let Waiter::Caller { answer, .. } = waiter {
+                // Whoever asked may not wait any more.
+                let _ = answer.send(Err(reason.to_owned()));
+            }
+        }
     }
 
     /// Writes what ends the connection, where TLS has something for that.

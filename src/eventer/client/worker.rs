@@ -123,8 +123,9 @@ impl Worker {
         {
             let mut link = self.shared.lock();
             link.reason.clone_from(&reason);
-            // Those who wait for answers see that there will be none.
-            link.state = State::Down;
+            if let State::Up(mut up) = mem::replace(&mut link.state, State::Down) {
+                up.abandon(&reason);
+            }
         }
         self.shared.tell_change();
         if let Some(started) = self.started.take() {
@@ -331,10 +332,6 @@ impl Worker {
                     link.status = *status;
                 }
             }
-            if let Err(error) = &taken {
-                // Who got a wrong answer has been let go already, and asks for it.
-                link.reason = reason(error);
-            }
             taken
         };
         // What came before the fault still counts.
@@ -535,17 +532,24 @@ fn take_messages(
             });
             continue;
         }
-        match up.waiting.remove(&conversation.first) {
+        let fits = match up.waiting.get(&conversation.first) {
             // Whoever asked does not wait any more.
-            None => {}
-            Some(Waiter::Caller { kind, answer }) if kind == message.kind() => {
-                let _ = answer.send(message);
+            None => continue,
+            Some(Waiter::Caller { kind, .. }) => *kind == message.kind(),
+            Some(Waiter::Resume) => matches!(message, Message::QueryRes(_)),
+        };
+        if !fits {
+            return Err(unexpected(&message));
+        }
+        match (up.waiting.remove(&conversation.first), message) {
+            (Some(Waiter::Caller { answer, .. }), message) => {
+                // Whoever asked may not wait any more.
+                let _ = answer.send(Ok(message));
             }
-            Some(Waiter::Resume) => match message {
-                Message::QueryRes(result) => heard.push(Heard::History { result, bytes }),
-                other => return Err(unexpected(&other)),
-            },
-            Some(Waiter::Caller { .. }) => return Err(unexpected(&message)),
+            (Some(Waiter::Resume), Message::QueryRes(result)) => {
+                heard.push(Heard::History { result, bytes });
+            }
+            _ => {}
         }
     }
     Ok(())
