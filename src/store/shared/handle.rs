@@ -14,6 +14,7 @@ use crate::store::{
 
 use super::access::Access;
 use super::follower::{FollowOptions, Follower};
+use super::settings;
 
 /// Opens the store in a directory, or connects to the process that has it open.
 ///
