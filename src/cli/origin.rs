@@ -51,6 +51,29 @@ pub(crate) fn of_flag(long: &'static str) -> String {
     }
 }
 
+/// Where the value of a flag comes from that has one; what is nearer to the user is more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Nearness {
+    /// The file of settings.
+    File,
+    /// A variable.
+    Environment,
+    /// The command line.
+    Typed,
+}
+
+/// Who has set a flag that has a value and no default.
+pub(crate) fn nearness(long: &'static str) -> Nearness {
+    let args: Vec<_> = env::args_os().collect();
+    if is_typed(&Arg::new(long).long(long), &args) {
+        Nearness::Typed
+    } else if env::var_os(environment::variable_of(long)).is_some() {
+        Nearness::Environment
+    } else {
+        Nearness::File
+    }
+}
+
 fn find<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
     command
         .get_arguments()

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::zsocket::error::KeyError;
 
 /// Reads a file whose mode is 0600 or narrower; the text is erased when dropped.
-pub(super) fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {
+pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     let failed = io_error("read", path);
     let file = File::open(path).map_err(&failed)?;
     let metadata = file.metadata().map_err(&failed)?;

@@ -1,16 +1,21 @@
 //! Arguments that the verbs of the store share, and how their texts are read.
 
+use std::cmp::Ordering;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::origin::nearness;
+use crate::cli::store::ask::Opened;
 use crate::cli::store::moment::Moment;
+use crate::cli::store::remote::{Reach, Remote};
 use crate::event::{EventId, EventType, Subscription};
-use crate::store::{OpenOptions, StoreConfig, StoreHandle};
+use crate::eventer::ClientOptions;
+use crate::store::{Callbacks, OpenOptions, StoreConfig, StoreHandle};
 
-/// Where the store is.
+/// Where the store is: a directory here, or a server that has one.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Place {
     /// Directory of the store
@@ -20,7 +25,17 @@ pub(crate) struct Place {
         value_name = "DIR",
         help_heading = "Store"
     )]
-    pub(crate) dir: PathBuf,
+    dir: Option<PathBuf>,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// Which of the two it is.
+pub(super) enum Site<'a> {
+    /// In this directory.
+    Here(&'a Path),
+    /// With the server at this address.
+    There(&'a str),
 }
 
 /// What is kept, where a store is made or recorded into.
@@ -56,23 +71,59 @@ pub(super) struct Stretch {
 }
 
 impl Place {
-    /// Opens a store that is there.
-    pub(super) fn open(&self) -> Result<StoreHandle, Failure> {
-        let options = OpenOptions::default().create(false);
-        Ok(StoreHandle::open(&self.dir, options)?)
+    /// The one that is named; of two the one that is named nearer to the user: typed, in the environment, in the settings.
+    pub(super) fn site(&self) -> Result<Site<'_>, Failure> {
+        match (&self.dir, &self.reach.server) {
+            (Some(dir), None) => Ok(Site::Here(dir)),
+            (None, Some(server)) => Ok(Site::There(server)),
+            (Some(dir), Some(server)) => match nearness("store").cmp(&nearness("server")) {
+                Ordering::Greater => Ok(Site::Here(dir)),
+                Ordering::Less => Ok(Site::There(server)),
+                Ordering::Equal => Err(Failure::usage(
+                    "--store and --server are both given, and a store is in one place",
+                )
+                .with_hint("one of them")),
+            },
+            (None, None) => Err(Failure::usage("it is not said which store")
+                .with_hint("--store <DIR>, or --server <HOST[:PORT]>")),
+        }
     }
 
-    /// Opens a store to write into; it is made where there is none.
-    pub(super) fn open_or_create(&self, keep: &Keep) -> Result<StoreHandle, Failure> {
-        open_or_create(&self.dir, keep)
+    /// Opens a store that is there.
+    pub(super) fn open(&self) -> Result<Opened, Failure> {
+        match self.site()? {
+            Site::Here(dir) => open(dir).map(Opened::Here),
+            Site::There(server) => Remote::connect(self.client(server)?).map(Opened::There),
+        }
     }
+
+    /// The options of a client of a server.
+    pub(super) fn client(&self, server: &str) -> Result<ClientOptions, Failure> {
+        self.reach.options(server)
+    }
+}
+
+/// Opens a store that is there.
+pub(super) fn open(dir: &Path) -> Result<StoreHandle, Failure> {
+    let options = OpenOptions::default().create(false);
+    Ok(StoreHandle::open(dir, options)?)
 }
 
 /// Opens a store to write into; it is made where there is none.
 pub(crate) fn open_or_create(dir: &Path, keep: &Keep) -> Result<StoreHandle, Failure> {
+    open_with(dir, keep, Callbacks::default())
+}
+
+/// The same, with whom the store tells while this process owns it.
+pub(super) fn open_with(
+    dir: &Path,
+    keep: &Keep,
+    callbacks: Callbacks,
+) -> Result<StoreHandle, Failure> {
     let config = keep.config()?;
     let is_given = config.is_some();
-    let store = StoreHandle::open(dir, OpenOptions::default().config(config))?;
+    let options = OpenOptions::default().config(config).callbacks(callbacks);
+    let store = StoreHandle::open(dir, options)?;
     if is_given && !store.is_owner() {
         return Err(Failure::new(
             Exit::Failed,
@@ -87,6 +138,11 @@ pub(crate) fn open_or_create(dir: &Path, keep: &Keep) -> Result<StoreHandle, Fai
 }
 
 impl Keep {
+    /// Whether anything is said.
+    pub(super) const fn is_given(&self) -> bool {
+        self.store_config.is_some()
+    }
+
     fn config(&self) -> Result<Option<StoreConfig>, Failure> {
         let Some(path) = &self.store_config else {
             return Ok(None);

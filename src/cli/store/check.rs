@@ -1,11 +1,13 @@
 //! `acqbus store check`: verifies everything that is stored, and goes on past what is damaged.
 
+use std::path::Path;
+
 use clap::Args;
 use serde_json::json;
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::{Colour, Output, harmless};
-use crate::cli::store::args::Place;
+use crate::cli::store::args::{Place, Site, open};
 use crate::cli::store::show;
 use crate::store::{Damage, RedbBackend, StoreError, StoreHandle};
 
@@ -22,6 +24,16 @@ pub(crate) struct Check {
 impl Check {
     /// Prints each damage, and how much was looked at.
     pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
+        let dir = match self.place.site()? {
+            Site::Here(dir) => dir,
+            Site::There(server) => {
+                return Err(Failure::usage(format!(
+                    "{} tells its events, not how its files are: checksums are verified where those are",
+                    harmless(server)
+                ))
+                .with_hint("acqbus store check --store DIR, on the machine of the server"));
+            }
+        };
         let (mut damaged, mut failed) = (0_u64, None);
         let mut report = |damage| {
             damaged += 1;
@@ -30,10 +42,8 @@ impl Check {
             }
         };
         // One that is too damaged to be opened is looked at too; one that another program has open, by that.
-        let summary = match RedbBackend::check_file(&self.place.dir, &mut report) {
-            Err(error) if error.is_in_use() && !self.repair => {
-                self.place.open()?.check(&mut report)?
-            }
+        let summary = match RedbBackend::check_file(dir, &mut report) {
+            Err(error) if error.is_in_use() && !self.repair => open(dir)?.check(&mut report)?,
             Err(error) => return Err(unreadable(error)),
             Ok(summary) => summary,
         };
@@ -71,28 +81,26 @@ impl Check {
             return Ok(Exit::Done);
         }
         if self.repair {
-            return self.repair(out);
+            return repair(dir, out);
         }
         Ok(Exit::BadData)
     }
+}
 
-    /// What is damaged was told.
-    fn repair(&self, out: Output) -> Result<Exit, Failure> {
-        let repair = StoreHandle::repair(&self.place.dir, None, &mut |_| {})?;
-        let aside = repair.aside.display().to_string();
-        if out.is_json() {
-            out.object(
-                &json!({"notice": "repaired", "events": repair.events, "damagedFile": aside}),
-            )?;
-        } else {
-            out.line(&format!(
-                "{} with {}; the damaged file is {aside}",
-                out.paint(Colour::Good, "repaired"),
-                show::events(repair.events),
-            ))?;
-        }
-        Ok(Exit::Done)
+/// What is damaged was told.
+fn repair(dir: &Path, out: Output) -> Result<Exit, Failure> {
+    let repair = StoreHandle::repair(dir, None, &mut |_| {})?;
+    let aside = repair.aside.display().to_string();
+    if out.is_json() {
+        out.object(&json!({"notice": "repaired", "events": repair.events, "damagedFile": aside}))?;
+    } else {
+        out.line(&format!(
+            "{} with {}; the damaged file is {aside}",
+            out.paint(Colour::Good, "repaired"),
+            show::events(repair.events),
+        ))?;
     }
+    Ok(Exit::Done)
 }
 
 /// The database cannot read its own file: there is no next verb for that.

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::{Colour, Output, harmless, note};
 use crate::cli::signal::Stop;
-use crate::cli::store::args::{Place, Stretch, Types};
+use crate::cli::store::args::{Place, Site, Stretch, Types};
 use crate::cli::store::check::unreadable;
 use crate::cli::store::csv;
 use crate::cli::store::progress::Count;
@@ -91,6 +91,12 @@ impl Export {
 
     /// Writes all that can be read of a damaged store; each damage is told beside it.
     fn salvage(&self, wanted: &Subscription, stop: &Stop, out: Output) -> Result<Exit, Failure> {
+        let Site::Here(dir) = self.place.site()? else {
+            return Err(Failure::usage(
+                "a server gives what it can read; a damaged store is read where its files are",
+            )
+            .with_hint("acqbus store export --salvage --store DIR, on the machine of the server"));
+        };
         let mut target = Target::open(self.output.as_deref())?;
         if self.format == Format::Csv {
             target.write(csv::HEADER.as_bytes())?;
@@ -98,7 +104,7 @@ impl Export {
         let (mut damaged, mut events, mut asked) = (0_u64, 0_u64, None);
         let (mut failed, mut line) = (Ok(()), Vec::new());
         let salvaged = RedbBackend::salvage(
-            &self.place.dir,
+            dir,
             &mut |damage| {
                 damaged += 1;
                 note(&out.paint(Colour::Bad, &harmless(&damage.to_string())));

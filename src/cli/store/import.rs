@@ -15,9 +15,11 @@ use serde_json::{Value, json};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::{Colour, Output, harmless, note};
 use crate::cli::signal::Stop;
-use crate::cli::store::args::{Keep, Place};
+use crate::cli::store::anew::Anew;
+use crate::cli::store::args::{Keep, Place, Site, open_or_create};
 use crate::cli::store::claim::Claim;
 use crate::cli::store::progress::Count;
+use crate::cli::store::remote::Remote;
 use crate::cli::store::show;
 use crate::event::{Event, EventId, QueryServerParams};
 use crate::store::{Backend, StoreHandle};
@@ -41,51 +43,84 @@ impl Import {
     pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
         let stop = Stop::on_ctrl_c()?;
         let reader = self.reader()?;
-        let store = self.place.open_or_create(&self.keep)?;
+        match self.place.site()? {
+            Site::Here(dir) => {
+                let store = open_or_create(dir, &self.keep)?;
+                let mut taking = Taking {
+                    store: &store,
+                    dir,
+                    last: HashMap::new(),
+                    claims: Vec::new(),
+                    batch: Vec::new(),
+                    counts: Counts::default(),
+                };
+                let asked = self.read(reader, &mut taking, &stop, out)?;
+                taking.register()?;
+                let counts = taking.counts;
+                store.flush()?;
+                store.close()?;
+                counts.tell(out)?;
+                Ok(counts.exit(asked))
+            }
+            Site::There(_) if self.keep.is_given() || self.server_id.is_some() => {
+                Err(Failure::usage(
+                    "a server keeps what it is told to where it is started, under its own number",
+                )
+                .with_hint("again without --store-config and --server-id"))
+            }
+            Site::There(address) => {
+                let remote = Remote::connect(self.place.client(address)?)?;
+                let mut anew = Renewing {
+                    anew: Anew::new(&remote),
+                    damaged: 0,
+                };
+                let asked = self.read(reader, &mut anew, &stop, out)?;
+                anew.anew.register()?;
+                let counts = Counts {
+                    registered: anew.anew.registered(),
+                    damaged: anew.damaged,
+                    is_anew: true,
+                    ..Counts::default()
+                };
+                remote.client().close();
+                counts.tell(out)?;
+                Ok(counts.exit(asked))
+            }
+        }
+    }
+
+    /// Reads the lines to their end, or until the user has enough.
+    fn read(
+        &self,
+        reader: Box<dyn BufRead + Send>,
+        taker: &mut dyn Take,
+        stop: &Stop,
+        out: Output,
+    ) -> Result<Option<Exit>, Failure> {
         let progress = Count::start("imported", out)?;
-        let mut taking = Taking {
-            store: &store,
-            dir: &self.place.dir,
-            last: HashMap::new(),
-            claims: Vec::new(),
-            batch: Vec::new(),
-            counts: Counts::default(),
-        };
         let lines = lines(reader)?;
-        let (mut number, mut asked) = (0_u64, None);
+        let mut number = 0_u64;
         loop {
             let line = select_biased! {
                 recv(stop.asked()) -> exit => {
-                    asked = Some(exit.unwrap_or(Exit::Interrupted));
-                    break;
+                    return Ok(Some(exit.unwrap_or(Exit::Interrupted)));
                 }
                 recv(lines) -> line => match line {
                     Ok(line) => line?,
-                    Err(_) => break,
+                    Err(_) => return Ok(None),
                 },
             };
             number += 1;
             match self.parse(&line) {
-                Ok(Some(event)) => taking.take(event)?,
+                Ok(Some(event)) => taker.take(event)?,
                 Ok(None) => {}
                 Err(reason) => {
-                    taking.counts.damaged += 1;
+                    taker.damaged();
                     progress.aside(|| tell_damage(number, &reason, out))?;
                 }
             }
-            progress.set(taking.counts.registered);
+            progress.set(taker.registered());
         }
-        taking.register()?;
-        let counts = taking.counts;
-        store.flush()?;
-        store.close()?;
-        drop(progress);
-        counts.tell(out)?;
-        Ok(match asked {
-            Some(exit) => exit,
-            None if counts.damaged > 0 => Exit::BadData,
-            None => Exit::Done,
-        })
     }
 
     fn reader(&self) -> Result<Box<dyn BufRead + Send>, Failure> {
@@ -186,6 +221,33 @@ fn tell_damage(line: u64, reason: &str, out: Output) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Takes the events that are read.
+trait Take {
+    fn take(&mut self, event: Arc<Event>) -> Result<(), Failure>;
+    fn damaged(&mut self);
+    fn registered(&self) -> u64;
+}
+
+/// Events on their way to a server.
+struct Renewing<'a> {
+    anew: Anew<'a>,
+    damaged: u64,
+}
+
+impl Take for Renewing<'_> {
+    fn take(&mut self, event: Arc<Event>) -> Result<(), Failure> {
+        self.anew.take(&event)
+    }
+
+    fn damaged(&mut self) {
+        self.damaged += 1;
+    }
+
+    fn registered(&self) -> u64 {
+        self.anew.registered()
+    }
+}
+
 /// Events on their way into the store.
 struct Taking<'a> {
     store: &'a StoreHandle,
@@ -204,9 +266,11 @@ struct Counts {
     present: u64,
     refused: u64,
     damaged: u64,
+    /// With ids and times of a server.
+    is_anew: bool,
 }
 
-impl Taking<'_> {
+impl Take for Taking<'_> {
     fn take(&mut self, event: Arc<Event>) -> Result<(), Failure> {
         let server = event.id.server;
         let last = match self.last.get(&server) {
@@ -229,6 +293,16 @@ impl Taking<'_> {
         Ok(())
     }
 
+    fn damaged(&mut self) {
+        self.counts.damaged += 1;
+    }
+
+    fn registered(&self) -> u64 {
+        self.counts.registered
+    }
+}
+
+impl Taking<'_> {
     /// Registers the batch, and counts what the store has not kept of it.
     fn register(&mut self) -> Result<(), Failure> {
         let batch = std::mem::take(&mut self.batch);
@@ -269,6 +343,14 @@ impl Taking<'_> {
 }
 
 impl Counts {
+    const fn exit(self, asked: Option<Exit>) -> Exit {
+        match asked {
+            Some(exit) => exit,
+            None if self.damaged > 0 => Exit::BadData,
+            None => Exit::Done,
+        }
+    }
+
     fn tell(&self, out: Output) -> Result<(), Failure> {
         if out.is_json() {
             return out.object(&json!({
@@ -277,9 +359,13 @@ impl Counts {
                 "present": self.present,
                 "refused": self.refused,
                 "damaged": self.damaged,
+                "anew": self.is_anew,
             }));
         }
         let mut text = format!("-- {} imported", show::events(self.registered));
+        if self.is_anew {
+            text.push_str(" as new events: the server has given them ids and times of its own");
+        }
         for (count, what) in [
             (
                 self.present,
@@ -318,9 +404,12 @@ Examples:
   acqbus store import history.jsonl --store copy
   acqbus store import night.jsonl --server-id 2 --store history
   acqbus store export --store history | acqbus store import - --store copy
+  acqbus store import history.jsonl --server history-server
 
 Events keep their ids and times, so that a second import of the same file changes nothing: an event whose id is
-not behind the last one of its server is left out. Lines that are no events are told, and the exit code is 6.";
+not behind the last one of its server is left out. Lines that are no events are told, and the exit code is 6.
+A server registers them anew, each time: with ids and times of its own, and the old time as that of the source
+where there was none.";
 
 #[cfg(test)]
 mod tests {

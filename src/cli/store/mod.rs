@@ -6,28 +6,36 @@
 //! | `query`, `tail` | what is there; what comes |
 //! | `export`, `import`, `csv` | out of a store as text, and back |
 //! | `replay` | a recorded stretch on a bus again |
+//! | `serve` | a store for other machines |
 //! | `check`, `stats` | whether all is well, and how much there is |
 //! | `args`, `moment` | what people type |
 //! | `claim` | one writer for each server number |
+//! | `ask`, `remote`, `following` | a store here or with a server: its answers, its news |
 //! | `walk` | all events in the order of time, page by page |
 //! | `page` | what is read ahead of a slow output |
 //! | `show`, `progress` | events for people and for programs; how far it is |
 
+mod anew;
 pub(crate) mod args;
+mod ask;
 mod check;
 pub(crate) mod claim;
 mod csv;
 mod export;
+mod following;
 mod import;
 pub(crate) mod moment;
 mod page;
 mod progress;
 mod query;
 mod record;
+mod remote;
 mod replay;
+mod serve;
 mod show;
 mod stats;
 mod tail;
+mod target;
 mod walk;
 
 use std::io;
@@ -65,6 +73,9 @@ enum What {
     /// Publish recorded messages on a bus again
     #[command(after_help = replay::EXAMPLES)]
     Replay(Box<replay::Replay>),
+    /// Serve a store to other machines, and to clients of hat-event
+    #[command(after_help = serve::EXAMPLES)]
+    Serve(Box<serve::Serve>),
     /// Verify every checksum
     #[command(after_help = check::EXAMPLES)]
     Check(check::Check),
@@ -83,6 +94,7 @@ impl Store {
             What::Export(verb) => verb.run(out),
             What::Import(verb) => verb.run(out),
             What::Replay(verb) => verb.run(out),
+            What::Serve(verb) => verb.run(out),
             What::Check(verb) => verb.run(out),
             What::Stats(verb) => verb.run(out),
         }

@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::cli::exit::Failure;
+use crate::cli::store::ask::Ask;
 use crate::event::{Event, Payload, QueryParams};
-use crate::store::{Backend, StoreError};
 
 /// Events that were read and not used yet.
 ///
@@ -18,7 +19,7 @@ pub(super) struct Held {
 
 impl Held {
     /// Reads what the store gives at a time, or as much of it as may be held.
-    pub(super) fn read(store: &dyn Backend, params: &QueryParams) -> Result<Self, StoreError> {
+    pub(super) fn read(store: &dyn Ask, params: &QueryParams) -> Result<Self, Failure> {
         let (mut events, mut bytes, mut is_cut) = (Vec::new(), 0, false);
         let more_follows = store.visit(params, &mut |event| {
             if bytes >= HELD {
@@ -48,7 +49,7 @@ const HELD: usize = 16 << 20;
 mod tests {
     use super::*;
     use crate::event::{Binary, EventId, EventType, QueryServerParams, Timestamp};
-    use crate::store::{Callbacks, MemoryBackend};
+    use crate::store::{Backend, Callbacks, MemoryBackend};
 
     #[test]
     fn large_events_are_held_a_few_at_a_time() {

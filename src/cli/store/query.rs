@@ -7,6 +7,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::{Colour, Output, harmless, note};
 use crate::cli::signal::Stop;
 use crate::cli::store::args::{Place, Stretch, Types, event_id};
+use crate::cli::store::ask::Ask;
 use crate::cli::store::moment::Moment;
 use crate::cli::store::page::Held;
 use crate::cli::store::show;
@@ -14,7 +15,6 @@ use crate::event::{
     EventId, Order, OrderBy, QueryLatestParams, QueryParams, QueryServerParams,
     QueryTimeseriesParams,
 };
-use crate::store::Backend;
 
 /// Arguments of `acqbus store query`.
 #[derive(Debug, Args)]
@@ -211,7 +211,7 @@ impl Server {
 ///
 /// A page is read before it is printed, for the output may stand still for long.
 fn answer(
-    store: &dyn Backend,
+    store: &dyn Ask,
     mut page: Page,
     stop: &Stop,
     out: Output,

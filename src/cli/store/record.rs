@@ -1,7 +1,6 @@
 //! `acqbus store record`: writes a bus into a store, until Ctrl-C.
 
 use std::io::{IsTerminal, stderr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -16,11 +15,10 @@ use crate::cli::names;
 use crate::cli::print::{Colour, Output, harmless, note};
 use crate::cli::signal::Stop;
 use crate::cli::store::args::{Keep, Place};
-use crate::cli::store::claim::Claim;
 use crate::cli::store::progress::Count;
+use crate::cli::store::target::Target;
 use crate::relay::{BusRecorder, BusRecorderOptions, BusRecorderStats};
 use crate::rpc::{Notice, Topic, chain};
-use crate::store::{Backend, Engine, EngineOptions};
 
 /// Arguments of `acqbus store record`.
 #[derive(Debug, Args)]
@@ -31,7 +29,7 @@ pub(crate) struct Record {
     place: Place,
     #[command(flatten)]
     keep: Keep,
-    /// Server number of the events; whatever else writes into the store at the same time has another one
+    /// Server number of the events; whatever else writes into the store at the same time has another one; a server has its own
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i64).range(1..), allow_negative_numbers = true, help_heading = "Store")]
     server_id: i64,
     /// Only this topic: its name, the start of it, or a number; may be repeated [default: all]
@@ -52,12 +50,7 @@ impl Record {
             .collect::<Result<_, _>>()?;
         let stop = Stop::on_ctrl_c()?;
         let client = bus::client(&self.bus, CONNECT_TIMEOUT, 0)?;
-        let store = Arc::new(self.place.open_or_create(&self.keep)?);
-        // Given back with the end of this function, behind the engine.
-        let _claim = Claim::take(&self.place.dir, self.server_id)?;
-        let backend: Arc<dyn Backend> = Arc::<crate::store::StoreHandle>::clone(&store);
-        let options = EngineOptions::default().server(self.server_id);
-        let engine = Engine::start(backend, options)?;
+        let target = Target::open(&self.place, &self.keep, self.server_id)?;
         let options = BusRecorderOptions::default()
             .topics(topics)
             .on_error(|error| {
@@ -66,8 +59,8 @@ impl Record {
                     chain(error)
                 ));
             });
-        let recorder = BusRecorder::follow(&client, engine.handle(), options)?;
-        self.say_started(out)?;
+        let recorder = BusRecorder::follow(&client, target.registrar(), options)?;
+        self.say_started(&target, out)?;
         // The recorder keeps to itself what becomes of the connection.
         let connection = client.subscribe(&[Topic::HEARTBEAT])?;
         let exit = {
@@ -80,28 +73,22 @@ impl Record {
             session.follow(connection.notices(), &stop, self)?
         };
         recorder.stop();
-        let closed = engine.close();
         let stats = recorder.stats();
-        let closed = closed.and(store.close());
+        let closed = target.close();
         tell_end(&stats, out)?;
         let exit = self.exit(&stats, exit)?;
         closed?;
         Ok(exit)
     }
 
-    fn say_started(&self, out: Output) -> Result<(), Failure> {
+    fn say_started(&self, target: &Target, out: Output) -> Result<(), Failure> {
         let (host, port) = (&self.bus.host, self.bus.subscriber_port);
         if out.is_json() {
-            return out.object(&json!({
-                "notice": "started",
-                "host": host,
-                "subscriberPort": port,
-                "store": self.place.dir,
-                "server": self.server_id,
-            }));
+            let mut object = json!({"notice": "started", "host": host, "subscriberPort": port});
+            target.describe(&mut object);
+            return out.object(&object);
         }
-        let place = harmless(&self.place.dir.display().to_string());
-        let text = format!("recording {host}:{port} into {place}, until Ctrl-C");
+        let text = format!("recording {host}:{port} into {target}, until Ctrl-C");
         out.line(&text)
     }
 
@@ -238,6 +225,7 @@ Examples:
   acqbus store record --store history
   acqbus store record --host rig-7 --topic EVENT --duration 3600 --store history
   acqbus store record --store-config keep-a-week.toml --store history
+  acqbus store record --host rig-7 --server history-server
 
 Each message becomes an event of type IDENTIFIER/TOPIC/KIND, such as rig-1/event/sessionStarted; what the bus
 lost becomes an event IDENTIFIER/gap. The other verbs of `acqbus store` work meanwhile.";

@@ -2,7 +2,7 @@
 
 use crate::cli::exit::Failure;
 use crate::cli::print::{Colour, Output, harmless, rfc_3339};
-use crate::event::{Event, Payload, Timestamp};
+use crate::event::{Event, Payload, Status, Timestamp};
 
 use std::sync::Arc;
 
@@ -43,6 +43,16 @@ pub(super) fn time(timestamp: Timestamp) -> String {
     let text = rfc_3339(timestamp.s(), timestamp.us() * 1000);
     text.strip_suffix("000Z")
         .map_or(text.clone(), |microseconds| format!("{microseconds}Z"))
+}
+
+/// What a server does.
+pub(super) const fn status(status: Status) -> &'static str {
+    match status {
+        Status::Standby => "standby",
+        Status::Starting => "starting",
+        Status::Operational => "operational",
+        Status::Stopping => "stopping",
+    }
 }
 
 /// "1 event", "2 events".

@@ -1,6 +1,5 @@
 //! `acqbus store tail`: the last events, then those that come.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +12,10 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::{Colour, Output, note};
 use crate::cli::signal::Stop;
 use crate::cli::store::args::{Place, Types};
+use crate::cli::store::following::{Following, News};
 use crate::cli::store::show;
-use crate::event::{Event, EventId};
-use crate::store::{FollowOptions, Followed, Follower, StoreHandle};
+use crate::event::Event;
+use crate::store::FollowOptions;
 
 /// Arguments of `acqbus store tail`.
 #[derive(Debug, Args)]
@@ -49,28 +49,32 @@ impl Tail {
     pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
         let types = self.types.subscription()?;
         let stop = Stop::on_ctrl_c()?;
-        let store = self.place.open()?;
         let options = FollowOptions::default()
             .event_types(types)
-            .persisted(self.persisted);
+            .persisted(self.persisted)
+            .last(self.last);
+        let (mut following, first) = Following::start(&self.place, options)?;
         let mut session = Session {
             out,
             left: self.count,
             printed: 0,
             lost: 0,
-            last: HashMap::new(),
         };
-        let mut follower = store.follow(&options.clone().last(self.last))?;
+        if session.take(News::Events(first), &mut following)? {
+            session.summary()?;
+            return Ok(Exit::Done);
+        }
         let end = self.duration.map_or_else(never, after);
         let exit = loop {
             select! {
-                recv(follower.news()) -> news => match news {
-                    Ok(news) => if session.take(news)? { break Exit::Done },
-                    Err(_) => match follower.failure() {
-                        Some(error) => return Err(error.into()),
-                        None => follower = session.go_on(&store, &options)?,
-                    },
-                },
+                recv(following.here()) -> news => {
+                    let news = following.take_here(news.ok())?;
+                    if session.take(news, &mut following)? { break Exit::Done }
+                }
+                recv(following.there()) -> notice => {
+                    let news = following.take_there(notice.ok())?;
+                    if session.take(news, &mut following)? { break Exit::Done }
+                }
                 recv(stop.asked()) -> exit => break exit.unwrap_or(Exit::Interrupted),
                 recv(end) -> _ => break match self.count {
                     Some(_) => Exit::TimedOut,
@@ -89,22 +93,22 @@ struct Session {
     left: Option<u64>,
     printed: u64,
     lost: u64,
-    last: HashMap<i64, EventId>,
 }
 
 impl Session {
     /// Prints; says whether that is all that was asked for.
-    fn take(&mut self, news: Followed) -> Result<bool, Failure> {
+    fn take(&mut self, news: News, following: &mut Following) -> Result<bool, Failure> {
         match news {
-            Followed::Events(events) => {
+            News::Events(events) => {
                 for event in events {
                     self.print(&event)?;
+                    following.shown(event.id);
                     if self.left == Some(0) {
                         return Ok(true);
                     }
                 }
             }
-            Followed::Lost(count) => {
+            News::Lost(count) => {
                 self.lost += count;
                 if self.out.is_json() {
                     self.out
@@ -114,26 +118,22 @@ impl Session {
                     note(&self.out.paint(Colour::Bad, &text));
                 }
             }
+            News::Told(object, text) => {
+                if !self.out.is_json() {
+                    note(&self.out.paint(Colour::Notice, &format!("-- {text}")));
+                } else if !object.is_null() {
+                    self.out.object(&object)?;
+                }
+            }
+            News::Nothing => {}
         }
         Ok(false)
     }
 
     fn print(&mut self, event: &Arc<Event>) -> Result<(), Failure> {
-        let last = self.last.entry(event.id.server).or_insert(event.id);
-        *last = event.id.max(*last);
         self.printed += 1;
         self.left = self.left.map(|left| left.saturating_sub(1));
         show::event(self.out, event)
-    }
-
-    /// The program that had the store open has ended: goes on behind what was printed, with the next one or alone.
-    fn go_on(&self, store: &StoreHandle, options: &FollowOptions) -> Result<Follower, Failure> {
-        if !self.out.is_json() {
-            let text = "-- the program that had the store open has ended; still following";
-            note(&self.out.paint(Colour::Notice, text));
-        }
-        let seen = self.last.values().copied();
-        Ok(store.follow(&options.clone().after(seen))?)
     }
 
     fn summary(&self) -> Result<(), Failure> {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use crate::cli::exit::Failure;
 use crate::cli::store::args::{Stretch, Types};
+use crate::cli::store::ask::{Ask, Opened};
 use crate::cli::store::page::Held;
 use crate::event::{
     Event, EventId, EventType, Order, QueryServerParams, QueryTimeseriesParams, Subscription,
     Timestamp,
 };
-use crate::store::{Backend, StoreError, StoreHandle};
 
 /// What is read.
 #[derive(Debug, Clone)]
@@ -44,10 +44,9 @@ impl Walk {
     }
 
     /// The same of all servers of a store, where none was named.
-    pub(super) fn within(mut self, store: &StoreHandle) -> Result<Self, Failure> {
+    pub(super) fn within(mut self, store: &Opened) -> Result<Self, Failure> {
         if self.servers.is_empty() {
-            let servers = store.stats()?.servers;
-            self.servers = servers.iter().map(|server| server.server).collect();
+            self.servers = store.servers()?.into_iter().collect();
         }
         Ok(self)
     }
@@ -56,7 +55,7 @@ impl Walk {
     ///
     /// Without a stretch of time every event that is kept anywhere is read, by its server; with one, the time series, which
     /// is found at once. No more than a page is held of each server.
-    pub(super) fn each(&self, store: &dyn Backend, visit: &mut Visit<'_>) -> Result<(), Failure> {
+    pub(super) fn each(&self, store: &dyn Ask, visit: &mut Visit<'_>) -> Result<(), Failure> {
         if self.from.is_some() || self.to.is_some() {
             self.of_series(store, visit)
         } else {
@@ -64,7 +63,7 @@ impl Walk {
         }
     }
 
-    fn of_series(&self, store: &dyn Backend, visit: &mut Visit<'_>) -> Result<(), Failure> {
+    fn of_series(&self, store: &dyn Ask, visit: &mut Visit<'_>) -> Result<(), Failure> {
         let mut params = QueryTimeseriesParams::default().order(Order::Ascending);
         params.event_types.clone_from(&self.types);
         params.t_from = self.from;
@@ -86,7 +85,7 @@ impl Walk {
         }
     }
 
-    fn of_servers(&self, store: &dyn Backend, visit: &mut Visit<'_>) -> Result<(), Failure> {
+    fn of_servers(&self, store: &dyn Ask, visit: &mut Visit<'_>) -> Result<(), Failure> {
         let mut cursors = Vec::new();
         for server in &self.servers {
             let mut cursor = Cursor::new(*server);
@@ -114,7 +113,9 @@ impl Walk {
 
 /// How far one server was read.
 struct Cursor {
-    last: EventId,
+    server: i64,
+    /// Behind which it goes on; none at first, for a server's sessions need not begin at 1.
+    last: Option<EventId>,
     page: VecDeque<Arc<Event>>,
     more_follows: bool,
 }
@@ -122,24 +123,23 @@ struct Cursor {
 impl Cursor {
     fn new(server: i64) -> Self {
         Self {
-            // Before all: a server's sessions need not begin at 1.
-            last: EventId::new(server, i64::MIN, i64::MIN),
+            server,
+            last: None,
             page: VecDeque::new(),
             more_follows: true,
         }
     }
 
     /// Reads the next page when the last one is used up.
-    fn fill(&mut self, store: &dyn Backend) -> Result<(), StoreError> {
+    fn fill(&mut self, store: &dyn Ask) -> Result<(), Failure> {
         if !self.page.is_empty() || !self.more_follows {
             return Ok(());
         }
-        let params = QueryServerParams::new(self.last.server)
-            .max_results(PAGE)
-            .after(self.last);
+        let mut params = QueryServerParams::new(self.server).max_results(PAGE);
+        params.last_event_id = self.last;
         let page = Held::read(store, &params.into())?;
         if let Some(event) = page.events.last() {
-            self.last = event.id;
+            self.last = Some(event.id);
         }
         self.more_follows = page.more_follows && !page.events.is_empty();
         self.page = page.events.into();
@@ -153,7 +153,7 @@ const PAGE: i64 = 1000;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Callbacks, MemoryBackend};
+    use crate::store::{Backend, Callbacks, MemoryBackend};
 
     fn store() -> MemoryBackend {
         let store = MemoryBackend::new(Callbacks::default());

@@ -24,6 +24,12 @@ pub trait Registrar: fmt::Debug + Send {
     fn register(&mut self, events: &[RegisterEvent]) -> Result<Option<Timestamp>, RelayError>;
 }
 
+impl<R: Registrar + ?Sized> Registrar for Box<R> {
+    fn register(&mut self, events: &[RegisterEvent]) -> Result<Option<Timestamp>, RelayError> {
+        (**self).register(events)
+    }
+}
+
 impl Registrar for EngineHandle {
     fn register(&mut self, events: &[RegisterEvent]) -> Result<Option<Timestamp>, RelayError> {
         let registered = Self::register(self, Source::SERVER, events.to_vec())?;
