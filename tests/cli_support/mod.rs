@@ -248,11 +248,10 @@ impl Running {
     pub fn error_line_with(&mut self, text: &str) {
         // Byte by byte, so that the rest is left for the end.
         let stderr = self.child.stderr.as_mut().unwrap();
-        let mut line = Vec::new();
-        for byte in stderr.bytes() {
-            let byte = byte.unwrap();
-            if byte != b'\n' {
-                line.push(byte);
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while stderr.read(&mut byte).unwrap() == 1 {
+            if byte != *b"\n" {
+                line.extend(byte);
                 continue;
             }
             if String::from_utf8_lossy(&line).contains(text) {

@@ -177,16 +177,10 @@ mod tests {
                 let event = event(at as i64 + 1, second, *source);
                 store.register(vec![event].into()).unwrap();
             }
-            let mut params = QueryTimeseriesParams::default();
+            let order = if descending { Order::Descending } else { Order::Ascending };
+            let order_by = if by_source { OrderBy::SourceTimestamp } else { OrderBy::Timestamp };
+            let mut params = QueryTimeseriesParams::default().order(order).order_by(order_by);
             params.max_results = most;
-            if descending {
-                params.order = Order::Descending;
-            } else {
-                params.order = Order::Ascending;
-            }
-            if by_source {
-                params.order_by = OrderBy::SourceTimestamp;
-            }
             let mut server = QueryServerParams::new(1);
             server.max_results = most;
             for params in [QueryParams::from(params), server.into()] {
