@@ -17,11 +17,14 @@ use crate::store::StoreError;
 /// Takes messages for a reactor, and wakes it once for many.
 #[derive(Debug)]
 pub(super) struct Mailbox {
-    mail: Mutex<Vec<Mail>>,
+    /// None once nobody reads it any more.
+    mail: Mutex<Option<Vec<Mail>>>,
     is_woken: AtomicBool,
     waker: Waker,
-    /// Connections that the reactor has, or is about to get.
-    pub(super) connections: AtomicUsize,
+    /// Connections that the reactor may have.
+    share: usize,
+    /// Connections that it has, or is about to get.
+    connections: AtomicUsize,
 }
 
 /// A message for a reactor.
@@ -58,32 +61,67 @@ pub(super) struct Address {
 }
 
 impl Mailbox {
-    pub(super) fn new(poll: &Poll, token: Token) -> io::Result<Self> {
+    pub(super) fn new(poll: &Poll, token: Token, share: usize) -> io::Result<Self> {
         Ok(Self {
-            mail: Mutex::default(),
+            mail: Mutex::new(Some(Vec::new())),
             is_woken: AtomicBool::new(false),
             waker: Waker::new(poll.registry(), token)?,
+            share,
             connections: AtomicUsize::new(0),
         })
     }
 
     pub(super) fn push(&self, mail: Mail) {
-        self.mail.lock().push(mail);
+        if let Some(waiting) = &mut *self.mail.lock() {
+            waiting.push(mail);
+        }
         self.wake();
     }
 
     pub(super) fn append(&self, mail: &mut Vec<Mail>) {
-        if !mail.is_empty() {
-            self.mail.lock().append(mail);
-            self.wake();
+        if mail.is_empty() {
+            return;
         }
+        if let Some(waiting) = &mut *self.mail.lock() {
+            waiting.append(mail);
+        }
+        self.wake();
     }
 
     /// Exchanges what came for the empty list given.
     pub(super) fn take(&self, mail: &mut Vec<Mail>) {
         // First the flag: who pushes behind this wakes again.
         self.is_woken.store(false, Ordering::SeqCst);
-        std::mem::swap(&mut *self.mail.lock(), mail);
+        if let Some(waiting) = &mut *self.mail.lock() {
+            std::mem::swap(waiting, mail);
+        }
+    }
+
+    /// Drops what is there and what comes from now on.
+    pub(super) fn close(&self) {
+        let waiting = self.mail.lock().take();
+        // What waits for it may want to push something more.
+        drop(waiting);
+    }
+
+    pub(super) fn share(&self) -> usize {
+        self.share
+    }
+
+    /// Connections that the reactor has room for.
+    pub(super) fn room(&self) -> usize {
+        let connections = self.connections.load(Ordering::Relaxed);
+        self.share.saturating_sub(connections)
+    }
+
+    /// Counts a connection that the reactor gets.
+    pub(super) fn occupy(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection that it has no more.
+    pub(super) fn vacate(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn wake(&self) {

@@ -217,9 +217,13 @@ impl EventerServer {
         let local_addr = listener.local_addr().map_err(failed)?;
         let mut polls = Vec::new();
         let mut mailboxes = Vec::new();
-        for _ in 0..options.threads.max(1) {
+        let connections = options.max_connections.max(1);
+        let reactors = options.threads.clamp(1, connections);
+        for index in 0..reactors {
             let poll = Poll::new().map_err(failed)?;
-            mailboxes.push(Arc::new(Mailbox::new(&poll, WAKE).map_err(failed)?));
+            let share = (connections + index) / reactors;
+            let mailbox = Mailbox::new(&poll, WAKE, share).map_err(failed)?;
+            mailboxes.push(Arc::new(mailbox));
             polls.push(poll);
         }
         let (queries, threads) = queries::start(options.query_threads)?;

@@ -29,8 +29,6 @@ pub(super) struct Reactor {
     pub(super) queries: Sender<Job>,
     listener: Option<Door>,
     limits: Limits,
-    /// Connections that it may have.
-    share: usize,
     pub(super) slots: Slots,
     /// Connections that something has happened to.
     marked: Vec<usize>,
@@ -74,16 +72,14 @@ impl Reactor {
             poll.registry()
                 .register(&mut door.listener, DOOR, Interest::READABLE)?;
         }
-        let options = &hub.options;
-        let share = options.max_connections.max(1).div_ceil(hub.mailboxes.len());
+        let mailbox = Arc::clone(&hub.mailboxes[index]);
         Ok(Self {
             poll,
             index,
-            mailbox: Arc::clone(&hub.mailboxes[index]),
+            mailbox,
             queries,
             listener,
-            limits: options.limits(),
-            share,
+            limits: hub.options.limits(),
             slots: Slots::default(),
             marked: Vec::new(),
             stalled: Stalled::default(),
@@ -144,6 +140,7 @@ impl Reactor {
         for address in self.slots.addresses() {
             self.close(address.slot, Leave::Stopped);
         }
+        self.mailbox.close();
     }
 
     /// Sees to it that something is done for a connection in this turn.
@@ -192,7 +189,7 @@ impl Reactor {
     pub(super) fn vacate(&mut self, place: usize) {
         if self.slots.remove(place).is_some() {
             self.hub.counters.open.fetch_sub(1, Ordering::Relaxed);
-            self.mailbox.connections.fetch_sub(1, Ordering::Relaxed);
+            self.mailbox.vacate();
         }
     }
 
@@ -250,13 +247,14 @@ impl Reactor {
         count(&self.hub.counters.connections);
         count(&self.hub.counters.open);
         let number = self.hub.next_number();
-        let loads = self.hub.mailboxes.iter();
-        let loads = loads.map(|mailbox| mailbox.connections.load(Ordering::Relaxed));
-        // There is one, or this would not run.
-        let index = loads.enumerate().min_by_key(|(_, load)| *load);
-        let index = index.map_or(self.index, |(index, _)| index);
+        // The one with the most room; with none anywhere in turn, as any of them may have a stranger to push out.
+        let rooms = self.hub.mailboxes.iter().map(|mailbox| mailbox.room());
+        let turn = number.unsigned_abs() as usize % self.hub.mailboxes.len();
+        let roomiest = rooms.enumerate().filter(|(_, room)| *room > 0);
+        let index = roomiest.max_by_key(|(_, room)| *room);
+        let index = index.map_or(turn, |(index, _)| index);
         let mailbox = &self.hub.mailboxes[index];
-        mailbox.connections.fetch_add(1, Ordering::Relaxed);
+        mailbox.occupy();
         if index == self.index {
             self.admit(socket, peer, number);
         } else {
@@ -268,17 +266,17 @@ impl Reactor {
     fn admit(&mut self, mut socket: TcpStream, peer: SocketAddr, number: i64) {
         let refuse = |reactor: &Self| {
             reactor.hub.counters.open.fetch_sub(1, Ordering::Relaxed);
-            reactor.mailbox.connections.fetch_sub(1, Ordering::Relaxed);
+            reactor.mailbox.vacate();
         };
         if self.stopping.is_some() {
             return refuse(self);
         }
-        if self.slots.len() >= self.share
+        if self.slots.len() >= self.mailbox.share()
             && let Some(stranger) = self.slots.oldest_stranger()
         {
             self.close(stranger.slot, Leave::Pushed);
         }
-        if self.slots.len() >= self.share {
+        if self.slots.len() >= self.mailbox.share() {
             count(&self.hub.counters.refused);
             refuse(self);
             let leave = Leave::Full {
