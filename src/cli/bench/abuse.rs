@@ -248,7 +248,7 @@ fn client(service: &RpcService) -> Result<RemoteClient, Failure> {
 }
 
 /// Both ends of each connection are in this process: many systems allow 1,024 descriptors unless asked for more.
-fn allow_descriptors(count: u64) -> Result<(), Failure> {
+pub(super) fn allow_descriptors(count: u64) -> Result<(), Failure> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= count) {

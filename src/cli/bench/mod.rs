@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `cdtp/` | run data between two processes, and to disk |
 //! | `store/` | the history on disk, beside redb alone |
+//! | `eventer/` | the store on the network, beside hat-event's server |
 //! | `report` | rows, targets, verdicts; the table and the JSON lines |
 //! | `measure` | runs that alternate, percentiles, pinning |
 //! | `command` | round trips and commands a second |
@@ -17,6 +18,7 @@
 mod abuse;
 mod cdtp;
 mod command;
+mod eventer;
 mod measure;
 mod publish;
 mod quiet;
@@ -60,6 +62,9 @@ enum What {
     /// Measure the history on disk, side by side with the engine below it
     #[command(after_help = store::EXAMPLES)]
     Store(store::BenchStore),
+    /// Measure the store on the network, side by side with hat-event's server where Python has it
+    #[command(after_help = eventer::EXAMPLES)]
+    Eventer(eventer::BenchEventer),
     /// The other process of `bench store`
     #[command(hide = true)]
     StorePeer(store::BenchStorePeer),
@@ -139,6 +144,7 @@ impl Bench {
             What::Cdtp(bench) => bench.run(out),
             What::CdtpPeer(peer) => peer.run(),
             What::Store(bench) => bench.run(out),
+            What::Eventer(bench) => bench.run(out),
             What::StorePeer(peer) => peer.run(out),
         }
     }

@@ -34,6 +34,7 @@ use super::report::Row;
 use super::{Amount, run_cases};
 
 pub(super) use peer::BenchStorePeer;
+pub(super) use shape::Scratch;
 
 #[derive(Debug, Args)]
 pub(super) struct BenchStore {

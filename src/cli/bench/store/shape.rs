@@ -93,10 +93,10 @@ fn event(number: u64, types: &[EventType]) -> Result<Event, Failure> {
 }
 
 /// A folder of this measurement, removed with what is in it.
-pub(super) struct Scratch(PathBuf);
+pub(in crate::cli::bench) struct Scratch(PathBuf);
 
 impl Scratch {
-    pub(super) fn new(plan: &Plan) -> Result<Self, Failure> {
+    pub(in crate::cli::bench) fn new(plan: &Plan) -> Result<Self, Failure> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "acqbus-bench-{}-{}",
@@ -109,7 +109,7 @@ impl Scratch {
         Ok(Self(path))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::cli::bench) fn path(&self) -> &Path {
         &self.0
     }
 }
