@@ -36,13 +36,14 @@
 //! | [`store`] | history: events kept durably and queried, modules that react to them |
 //! | [`eventer`] | history on the network: a store served to others, and asked from elsewhere |
 //! | [`relay`] | run files: what carries runs to disk, and back |
+//! | [`udm`] | uplink: the event that goes to other systems |
 //! | [`simulator`] | the simulated client application: a rig without a rig |
 //! | [`zsocket`] | the only door to libzmq: sockets, limits, CURVE keys, who may connect |
 //! | [`time`], [`wire`], `wake` | what every room stands on: a clock, the error of a decoder, how a thread is woken |
 //! | `cli` | the `acqbus` program (feature `cli`, on by default; a library user turns it off) |
 //!
 //! A room uses those below it in this order only: `cli`, `simulator` and `relay`, `rpc` and `cdtp`, `chirp` and `zsocket`, beside these `eventer`,
-//! `store` and `event`, one below the other, then `time`, `wire` and `wake`.
+//! `store` and `event`, one below the other, and `udm`, then `time`, `wire` and `wake`.
 
 pub mod cdtp;
 pub mod chirp;
@@ -55,6 +56,7 @@ pub mod rpc;
 pub mod simulator;
 pub mod store;
 pub mod time;
+pub mod udm;
 mod wake;
 pub mod wire;
 pub mod zsocket;
