@@ -36,6 +36,7 @@
 //! | [`store`] | history: events kept durably and queried, modules that react to them |
 //! | [`eventer`] | history on the network: a store served to others, and asked from elsewhere |
 //! | [`relay`] | run files: what carries runs to disk, and back |
+//! | [`transport`] | uplink: events sent to other systems, with a result for each |
 //! | [`udm`] | uplink: the event that goes to other systems |
 //! | [`simulator`] | the simulated client application: a rig without a rig |
 //! | [`zsocket`] | the only door to libzmq: sockets, limits, CURVE keys, who may connect |
@@ -43,7 +44,7 @@
 //! | `cli` | the `acqbus` program (feature `cli`, on by default; a library user turns it off) |
 //!
 //! A room uses those below it in this order only: `cli`, `simulator` and `relay`, `rpc` and `cdtp`, `chirp` and `zsocket`, beside these `eventer`,
-//! `store` and `event`, one below the other, and `udm`, then `time`, `wire` and `wake`.
+//! `store` and `event`, one below the other, and `transport` and `udm`, likewise, then `time`, `wire` and `wake`.
 
 pub mod cdtp;
 pub mod chirp;
@@ -56,6 +57,7 @@ pub mod rpc;
 pub mod simulator;
 pub mod store;
 pub mod time;
+pub mod transport;
 pub mod udm;
 mod wake;
 pub mod wire;
