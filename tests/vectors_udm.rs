@@ -30,8 +30,9 @@ fn every_fixture_is_judged_as_the_suite_says() {
         }
         if is_valid {
             let event = read.expect("it was read");
-            if event.to_json() != fixture["event"].to_string() {
-                wrong.push(format!("{name}: written as {}", event.to_json()));
+            let (ours, theirs) = (event.to_json(), fixture["event"].to_string());
+            if ours != theirs {
+                wrong.push(format!("{name}: written as {ours}"));
             }
             continue;
         }
@@ -118,7 +119,7 @@ struct Schemas {
 
 impl Schemas {
     fn load() -> Option<Self> {
-        let folder = folder()?.join("schemas");
+        let folder = present("schemas")?;
         let event = read(&folder.join("event.schema.json"));
         let envelope = read(&folder.join("envelope.schema.json"));
         let mut properties = Vec::new();
@@ -316,21 +317,23 @@ fn keyword_of_the_suite(rule: Rule) -> &'static str {
 }
 
 fn fixtures() -> Option<Vec<Value>> {
-    let fixtures = read(&folder()?.join("conformance.json"));
+    let fixtures = read(&present("conformance.json")?);
     let fixtures = fixtures.as_array().expect("a list").clone();
     assert!(!fixtures.is_empty(), "no fixtures");
     Some(fixtures)
 }
 
-fn folder() -> Option<PathBuf> {
+/// A file or folder of the set; says so where there is none.
+fn present(name: &str) -> Option<PathBuf> {
     let folder = match std::env::var_os("ACQBUS_VECTORS") {
         Some(folder) => PathBuf::from(folder).join("udm"),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors/udm"),
     };
-    if folder.is_dir() {
-        return Some(folder);
+    let path = folder.join(name);
+    if path.exists() {
+        return Some(path);
     }
-    println!("skipped: there is no folder {}", folder.display());
+    println!("skipped: there is no {}", path.display());
     None
 }
 

@@ -43,3 +43,8 @@ pub use error::{Problem, Rule, UdmError};
 pub use event::{Object, UDM_VERSION, UdmEvent};
 pub use signature::{Signer, verify};
 pub use validate::validate;
+
+/// The Rust code of the page, compiled and run by `cargo test --doc`.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/udm.md")]
+struct Page;
