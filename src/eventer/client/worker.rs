@@ -47,6 +47,8 @@ struct Connection {
     hello: Option<Conversation>,
     /// The next answer has to be there by then.
     patience: Option<Instant>,
+    /// When the ends of the histories are looked up again.
+    look_up: Option<Instant>,
     /// The reader of the notices knows of it.
     told: bool,
     /// He knows of a refusal.
@@ -201,6 +203,7 @@ impl Worker {
             Err(error) => return End::Failed(error),
         };
         self.connection.hello = Some(hello);
+        self.connection.look_up = None;
         self.connection.patience = Some(deadline);
         self.shared.lock().state = State::Up(Box::new(up));
         let end = self.serve(&stream);
@@ -221,6 +224,7 @@ impl Worker {
                 .wait(stream, full)
                 .and_then(|()| if full { Ok(()) } else { self.read(stream) })
                 .and_then(|()| self.tick(full))
+                .and_then(|()| self.look_up(full))
             {
                 return end;
             }
@@ -236,7 +240,7 @@ impl Worker {
         };
         // Who does not read cannot complain of silence.
         let deadline = if full { None } else { Some(silence) };
-        let deadline = [deadline, self.connection.patience]
+        let deadline = [deadline, self.connection.patience, self.connection.look_up]
             .into_iter()
             .flatten()
             .min();
@@ -284,6 +288,24 @@ impl Worker {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.lost(&error)),
             }
+        }
+    }
+
+    /// From time to time, the ends of the histories.
+    fn look_up(&mut self, full: bool) -> Result<(), End> {
+        match self.connection.look_up {
+            Some(due) if due <= Instant::now() => {}
+            _ => return Ok(()),
+        }
+        if full {
+            // What was found before may not have come yet.
+            self.connection.look_up = Some(after(LOOK_UP));
+            return Ok(());
+        }
+        self.connection.look_up = None;
+        match self.resume.look_up_ends() {
+            Some(question) => self.go_on(Some(question), Vec::new(), 0),
+            None => Ok(()),
         }
     }
 
@@ -393,6 +415,7 @@ impl Worker {
         }
         let Some(question) = question else {
             self.connection.patience = None;
+            self.connection.look_up = Some(after(LOOK_UP));
             self.backoff.reset();
             if let Some(started) = self.started.take() {
                 // Whoever connects waits for it.
@@ -400,7 +423,9 @@ impl Worker {
             }
             return Ok(());
         };
-        self.connection.patience = Some(after(self.shared.options.timeout));
+        // A look-up in between may take as long as it wants.
+        self.connection.patience =
+            (!self.resume.is_live()).then(|| after(self.shared.options.timeout));
         let question = Message::QueryReq(question);
         let mut data = Vec::new();
         question.encode(&mut data);
@@ -588,6 +613,9 @@ fn random() -> u32 {
 
 /// What is read at once.
 const READ_BYTES: usize = 64 * 1024;
+
+/// How often the ends of the histories are looked up.
+const LOOK_UP: Duration = Duration::from_secs(300);
 
 /// How long a client that ends waits for the server.
 const FAREWELL: Duration = Duration::from_millis(500);

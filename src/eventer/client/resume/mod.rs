@@ -5,6 +5,9 @@
 //! any later one:     are there new servers?    what came behind the last event seen of each?   then what was held, then live
 //! ```
 //!
+//! A subscriber of few events would have to read on from long ago. So the ends of the histories are looked up from time to time,
+//! and count as seen when they are looked up the next time: by then what was before them has come.
+//!
 //! No question tells which servers a history has. Those count whose engine has ever registered that it started, that of the newest
 //! event, and those of which an event has come.
 
@@ -78,6 +81,8 @@ pub(super) struct Resume {
     since: Option<Timestamp>,
     /// Whether the first connection has noted where the histories end.
     based: bool,
+    /// Where the histories ended when they were looked up last.
+    ends: Vec<Position>,
     stage: Stage,
     held: Held,
     missed: u64,
@@ -95,6 +100,12 @@ enum Stage {
     Heads {
         head: Head,
         left: Vec<Position>,
+    },
+    /// The same while events come live.
+    Ends {
+        head: Head,
+        left: Vec<Position>,
+        found: Vec<Position>,
     },
     Gaps {
         gap: Gap,
@@ -123,6 +134,7 @@ impl Resume {
             marks: BTreeMap::new(),
             since: None,
             based: false,
+            ends: Vec::new(),
             stage: Stage::Live,
             held: Held::default(),
             missed: 0,
@@ -132,7 +144,9 @@ impl Resume {
     /// A connection stands; gives the first question, if there is one.
     pub(super) fn connected(&mut self, out: &mut Vec<Notice>) -> Option<QueryParams> {
         self.held = Held::default();
+        self.ends.clear();
         self.missed = 0;
+        self.stage = Stage::Live;
         if !self.enabled {
             return None;
         }
@@ -146,9 +160,17 @@ impl Resume {
     }
 
     /// Whether live events are told at once.
-    #[cfg(test)]
-    fn is_live(&self) -> bool {
-        matches!(self.stage, Stage::Live)
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.stage, Stage::Live | Stage::Ends { .. })
+    }
+
+    /// Looks up where the histories end, for a subscriber that does not see all events; gives the first question.
+    pub(super) fn look_up_ends(&mut self) -> Option<QueryParams> {
+        if !self.enabled || self.subscription.is_all() || !matches!(self.stage, Stage::Live) {
+            return None;
+        }
+        let left = self.positions.values().copied().collect();
+        self.next_end(left, Vec::new())
     }
 
     /// Takes the answer to the last question; gives the next one, or `None` when live events follow.
@@ -180,6 +202,20 @@ impl Resume {
                     self.question()
                 }
             },
+            Stage::Ends {
+                mut head,
+                left,
+                mut found,
+            } => match head.answered(&result) {
+                Some(position) => {
+                    found.push(position);
+                    self.next_end(left, found)
+                }
+                None => {
+                    self.stage = Stage::Ends { head, left, found };
+                    self.question()
+                }
+            },
             Stage::Gaps { mut gap, left } => {
                 let found = gap.answered(result);
                 self.positions
@@ -198,7 +234,7 @@ impl Resume {
 
     /// Takes events that come live, `bytes` of them on the wire; what is to be told now.
     pub(super) fn live(&mut self, events: Vec<Arc<Event>>, bytes: usize) -> Option<Notice> {
-        if self.based && !matches!(self.stage, Stage::Live) {
+        if self.based && !self.is_live() {
             self.held.add(events, bytes, self.hold_bytes);
             return None;
         }
@@ -225,7 +261,7 @@ impl Resume {
                 .event_types([EventType::new(["event", "?", "engine"])])
                 .into(),
             Stage::Newest { .. } => QueryTimeseriesParams::default().max_results(1).into(),
-            Stage::Heads { head, .. } => head.question().into(),
+            Stage::Heads { head, .. } | Stage::Ends { head, .. } => head.question().into(),
             Stage::Gaps { gap, .. } => gap.question().into(),
         })
     }
@@ -256,7 +292,8 @@ impl Resume {
     /// Notes where the history of a server ends; its events may come live already.
     fn base(&mut self, position: Position) {
         let held = self.positions.entry(position.id.server).or_insert(position);
-        if position.id > held.id {
+        // A greater identity from before the server went back is behind what has come since.
+        if position.id > held.id && position.timestamp >= held.timestamp {
             *held = position;
         }
     }
@@ -274,6 +311,20 @@ impl Resume {
                 None
             }
         }
+    }
+
+    /// Goes on with the next server, or takes over what was found the last time.
+    fn next_end(&mut self, mut left: Vec<Position>, found: Vec<Position>) -> Option<QueryParams> {
+        if let Some(start) = left.pop() {
+            let head = Head::new(start, self.persisted);
+            self.stage = Stage::Ends { head, left, found };
+            return self.question();
+        }
+        self.stage = Stage::Live;
+        for end in mem::replace(&mut self.ends, found) {
+            self.base(end);
+        }
+        None
     }
 
     fn begin_gaps(&mut self, out: &mut Vec<Notice>) -> Option<QueryParams> {

@@ -151,6 +151,54 @@ fn what_is_not_subscribed_is_not_told_from_history() {
     assert_eq!(ids(&told), [EventId::new(2, 2, 1)]);
 }
 
+/// Runs a look-up of the ends; gives how often it asked.
+fn look_up(resume: &mut Resume, history: &History) -> usize {
+    let (mut told, mut asked) = (Vec::new(), 0);
+    let mut question = resume.look_up_ends();
+    while let Some(params) = question {
+        asked += 1;
+        assert!(asked < 1000, "it asks for ever");
+        question = resume.answered(history.answer(&params), &mut told);
+    }
+    assert!(told.is_empty() && resume.is_live());
+    asked
+}
+
+#[test]
+fn subscriber_of_few_events_need_not_read_on_from_long_ago() {
+    let mut history = History::default();
+    history.add(1, 1, 1, 1);
+    let wanted = Subscription::new([EventType::from("a/2")]).unwrap();
+    let mut resume = Resume::new(&ClientOptions::default().subscription(wanted));
+    connect(&mut resume, &history);
+    for session in 2..=2000 {
+        history.add(1, session, 1, session);
+    }
+    assert!(look_up(&mut resume, &history) < 40);
+    // What was before the end that was found may be on its way yet.
+    assert!(connect(&mut resume, &history).1 > 600);
+
+    for session in 2001..=4000 {
+        history.add(1, session, 1, session);
+    }
+    look_up(&mut resume, &history);
+    history.add(1, 4001, 1, 4001);
+    look_up(&mut resume, &history);
+    let missed = history.add(2, 7, 1, 4002);
+    let (told, asked) = connect(&mut resume, &history);
+    assert!(asked < 20, "{asked} questions");
+    assert_eq!(ids(&told), [missed.id]);
+}
+
+#[test]
+fn subscriber_of_all_events_looks_nothing_up() {
+    let mut history = History::default();
+    history.add(1, 1, 1, 1);
+    let mut resume = Resume::new(&options());
+    connect(&mut resume, &history);
+    assert!(resume.look_up_ends().is_none());
+}
+
 #[test]
 fn one_server_is_asked_about_where_only_that_is_wanted() {
     let mut history = History::default();
@@ -293,6 +341,8 @@ enum Step {
     /// The connection is cut after so many answers of the next one.
     Cut(usize),
     Connect,
+    /// The ends of the histories are looked up, while so many events are registered in between.
+    LookUp(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -301,6 +351,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..4usize).prop_map(Step::Forget),
         2 => (0..6usize).prop_map(Step::Cut),
         2 => Just(Step::Connect),
+        2 => (0..3usize).prop_map(Step::LookUp),
     ];
     proptest::collection::vec(step, 0..60)
 }
@@ -311,7 +362,10 @@ proptest! {
         let mut history = History::default();
         history.add(1, 1, 1, 0);
         history.add(2, 1, 1, 1);
-        let mut resume = Resume::new(&options());
+        // Not all, so that ends are looked up.
+        let wanted = ["a/*", "event/?/engine"].map(EventType::from);
+        let wanted = Subscription::new(wanted).unwrap();
+        let mut resume = Resume::new(&ClientOptions::default().subscription(wanted));
         connect(&mut resume, &history);
         let mut expected: Vec<Arc<Event>> = Vec::new();
         let mut told = Vec::new();
@@ -329,6 +383,7 @@ proptest! {
                     }
                 }
                 Step::Forget(count) => {
+                    connected = false;
                     let lost = history.0.split_off(history.0.len().saturating_sub(count).max(2));
                     // What is lost unseen is nobody's to tell.
                     let seen = events(&told);
@@ -342,6 +397,33 @@ proptest! {
                             break;
                         };
                         question = resume.answered(history.answer(&params), &mut told);
+                    }
+                }
+                Step::LookUp(registered) => {
+                    if !connected {
+                        continue;
+                    }
+                    let mut question = resume.look_up_ends();
+                    // Each is seen by the question before it is told.
+                    let mut late = Vec::new();
+                    for _ in 0..registered {
+                        let last = history.0.iter().filter(|event| event.id.server == 1);
+                        let last = last.map(|event| event.id.session).max().unwrap_or(0);
+                        let event = history.add(1, last + 1, 1, second);
+                        expected.push(Arc::clone(&event));
+                        late.push(event);
+                        if let Some(params) = question.take() {
+                            question = resume.answered(history.answer(&params), &mut told);
+                        }
+                    }
+                    while let Some(params) = question {
+                        question = resume.answered(history.answer(&params), &mut told);
+                    }
+                    if at % 2 == 0 {
+                        late.into_iter().for_each(|event| told.extend(live(&mut resume, event)));
+                    } else {
+                        // The connection breaks before they are told.
+                        connected = false;
                     }
                 }
                 Step::Connect => {
