@@ -15,7 +15,10 @@ fuzz_target!(|data: &[u8]| {
     let signer = Signer::new("fuzz", KEY).expect("a key");
     signer.sign(&mut event, Timestamp::UNIX_EPOCH);
     let again = UdmEvent::from_json(event.to_json()).expect("what we write can be read");
-    assert!(verify(&again, KEY).is_ok(), "a round trip keeps the signature");
+    assert!(
+        verify(&again, KEY).is_ok(),
+        "a round trip keeps the signature"
+    );
 });
 
 const KEY: &[u8] = b"0123456789abcdef";
