@@ -45,7 +45,8 @@ pub struct ClientOptions {
     pub max_backoff: Duration,
     /// Whether events that a broken connection missed are read from the history of the server. Default `true`.
     ///
-    /// It costs a few queries at the first connection too, which note where the history ends. A server that answers no queries
+    /// It costs a few queries at the first connection too, which note where the history ends, and again every five minutes for who does
+    /// not subscribe to all events. A server that answers no queries
     /// (hat-event's memory backend closes the connection on most) wants `false`. Without
     /// [`reconnect`](Self::reconnect) or a subscription nothing is asked.
     pub resume: bool,
