@@ -76,11 +76,15 @@ impl Running {
     }
 
     /// Ends all of it; what was registered is on disk then.
+    ///
+    /// Clients are told of the end of the engine, and that it is durable, before they are let go, as by hat-event.
     pub(super) fn stop(self) -> Result<ServerStats, Failure> {
         self.server.set_status(Status::Stopping);
+        let ended = self.engine.close().and_then(|()| self.store.flush());
+        self.server.set_engine(None);
         self.server.stop();
         drop(self.following);
-        self.engine.close()?;
+        ended?;
         self.store.close()?;
         Ok(self.server.stats())
     }
