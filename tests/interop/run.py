@@ -24,6 +24,7 @@ RUNS = [
     ("constellation/exchange.py", "1.0.2"),
     ("eventer/life.py", "0.9.44"),
     ("eventer/hostile.py", "0.9.44"),
+    ("eventer/program.py", "0.9.44"),
     ("client.py", "0.12.0"),
     ("constellation/differential.py", "1.0.2"),
     ("package.py", "0.9.7"),

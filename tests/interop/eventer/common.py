@@ -235,22 +235,37 @@ class TheirServer(Child):
 
 
 class OurServer(Child):
-    """Our server, with the durable store."""
+    """Our server, with the durable store: that of the program, or with flags that of `ends`."""
 
-    def __init__(self, program, folder, port, token=TOKEN, store=STORE, flags=()):
-        self.port = port
+    def __init__(self, args, folder, port, token=TOKEN, store=STORE, flags=(), server_id=SERVER_ID):
         path = os.path.join(folder, "store.json")
         with open(path, "w", encoding="utf-8") as file:
             json.dump(store, file)
-        flags = [*flags, *([] if token is None else ["--token", token])]
-        where = ("--store", folder, "--configuration", path, "--port", port)
-        super().__init__(program, "server", *where, "--server-id", SERVER_ID, *flags)
-        same(self.object(20), {"ready": True}, "the first line")
+        common = ("--store", os.path.join(folder, "store"), "--server-id", server_id)
+        self.is_program = not flags
+        if self.is_program:
+            with_token = () if token is None else ("--token-file", token_file(folder, token))
+            serve = ("store", "serve", "--json", "--bind", f"127.0.0.1:{port}", "--store-config", path)
+            super().__init__(args.program, *serve, *common, *with_token)
+        else:
+            with_token = () if token is None else ("--token", token)
+            super().__init__(args.peer, "server", "--port", port, "--configuration", path, *common, *with_token, *flags)
+        assert self.line(20) is not None, f"it did not start: {self.said()}"
 
     def close(self):
-        self.end_input()
+        if self.is_program:
+            self.process.terminate()
+        else:
+            self.end_input()
         self.wait(20)
         self.kill()
+
+
+def token_file(folder, token):
+    path = os.path.join(folder, "token")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(token)
+    return path
 
 
 def wait_for_port(port, seconds=20):
@@ -280,7 +295,7 @@ class World:
 
     def start(self):
         theirs = self.server_kind == "their"
-        make = TheirServer if theirs else lambda *more, **options: OurServer(self.args.peer, *more, **options)
+        make = TheirServer if theirs else lambda *more, **options: OurServer(self.args, *more, **options)
         self.server = make(self.folder, self.port, **self.options)
 
     def client(self, name, **options):
@@ -335,4 +350,5 @@ def untimed(events):
 
 
 def given(event_type, payload=None, source=None):
-    return {"type": event_type.split("/") if isinstance(event_type, str) else event_type, "source_timestamp": source, "payload": payload}
+    segments = event_type.split("/") if isinstance(event_type, str) else event_type
+    return {"type": segments, "source_timestamp": source, "payload": payload}

@@ -306,12 +306,20 @@ def coming_and_going():
 @checks.check("the end of the server is told, and ends its clients", 60)
 def server_ends():
     def play(world):
-        client = world.client("comp/a", subscriptions=[["*"]])
-        client.register([given("a")])
-        client.events(1)
+        wanted = [["a"], ["event", "?", "engine"]]
+        clients = [world.client(f"comp/{number}", subscriptions=wanted, persisted=number == 1) for number in range(2)]
+        clients[0].register([given("a")])
+        for client in clients:
+            while client.events(1)[0][-1]["type"] != ["a"]:
+                pass
         world.server.close()
-        told = [("statuses", client.statuses("STANDBY"))]
-        client.wait_closed()
+        told = []
+        for number, client in enumerate(clients):
+            notices = []
+            while not notices or notices[-1] != ("closed", None):
+                kind, value = client.notice(10)
+                notices.append((kind, untimed(value) if kind == "events" else value))
+            told.append((f"client {number}", notices))
         return told
 
     compare(args, play)

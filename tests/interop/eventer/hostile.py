@@ -144,7 +144,8 @@ def explain(kind, data, their, our):
         return {"H05"}
     series = value[1] if (kind, value[0]) == (QUERY, "timeseries") else None
     # The store of these checks has no series by source timestamp, so theirs does not come to the number.
-    assert series and series["orderBy"][0] == "sourceTimestamp" and series["maxResults"][1] < 0, f"ours refuses {kind} {value!r}"
+    assert series and series["orderBy"][0] == "sourceTimestamp", f"ours refuses {kind} {value!r}"
+    assert series["maxResults"][1] < 0, f"ours refuses {kind} {value!r}"
     return set()
 
 
@@ -194,7 +195,10 @@ def recorded():
 
 
 # Counts, flags, numbers at the edges of their sizes, wrong text.
-PIECES = [b"\x80", b"\x81", b"\xff", b"\0\x80", b"\0\xff", b"\x7f\x80", b"\0" + b"\x7f" * 8 + b"\xff", b"\x83NaN", b"\x82\xed\xa0", b"\x85[[1]]"]
+PIECES = [
+    *(b"\x80", b"\x81", b"\xff", b"\0\x80", b"\0\xff", b"\x7f\x80", b"\0" + b"\x7f" * 8 + b"\xff"),
+    *(b"\x83NaN", b"\x82\xed\xa0", b"\x85[[1]]"),
+]
 
 
 def damage(chance, data):

@@ -12,7 +12,7 @@ from hat.drivers import net
 from hat.event import common, eventer
 from hat.event.server import eventer_client
 
-from common import SERVER_ID, STORE, TOKEN, Closed, Loop, OurClient, TheirClient, World, begin, given, untimed
+from common import SERVER_ID, STORE, TOKEN, Loop, OurClient, OurServer, TheirClient, World, begin, given, untimed
 
 from forms import event_form, query_params
 from harness import Late, finish, free_ports, same
@@ -64,7 +64,8 @@ def acknowledged():
     for kind in BOTH:
         with Scripted(lambda events: None) as server:
             options = {"token": None, "subscriptions": [["a"]]}
-            with client_of(kind, server.port, "comp/a", **options) as one, client_of("our", server.port, "comp/b", **options) as two:
+            ends = (client_of(kind, server.port, "comp/a", **options), client_of("our", server.port, "comp/b", **options))
+            with ends[0] as one, ends[1] as two:
                 for session in range(1, 21):
                     # It returns when both have said that they are done.
                     server.do("notify_events", [event(session), event(session, "b")], False, session % 2 == 0)
@@ -96,8 +97,8 @@ def many_requests():
 
     with Scripted(registered) as server, TheirClient(server.port, "comp/a", token=None) as client:
         async def ask():
-            asked = [client.client.register([common.RegisterEvent(("a",), None, common.EventPayloadJson(n))], True) for n in range(500)]
-            return await asyncio.gather(*asked)
+            events = [[common.RegisterEvent(("a",), None, common.EventPayloadJson(n))] for n in range(500)]
+            return await asyncio.gather(*(client.client.register(batch, True) for batch in events))
 
         same([events[0].id.instance for events in Loop.run(ask())], list(range(500)), "the answers of theirs")
     for kind in BOTH:
@@ -239,18 +240,19 @@ def went_back(met):
 # One server follows another
 
 
+def session(number):
+    return [given(f"f/{at}", {"json": [number, at]}, [number, at]) for at in range(1 + number % 7)]
+
+
 def followed(world):
     """What a follower of the package tells and keeps of a server."""
     writer = world.their_client("comp/w")
     for number in range(300):
-        writer.register([given(f"f/{at}", {"json": [number, at]}, [number, at]) for at in range(1 + number % 7)], number % 50 == 49)
+        writer.register(session(number), number % 50 == 49)
     last = writer.register([given("f/last")])[0]["id"]
     after = {"kind": "server", "server_id": SERVER_ID, "persisted": True, "last_event_id": [*last[:2], 0]}
     # The follower asks for what is durable.
-    deadline = time.monotonic() + 20
-    while not writer.query(after)["events"]:
-        assert time.monotonic() < deadline, "nothing is durable after 20 s"
-        time.sleep(0.05)
+    until(lambda: writer.query(after)["events"], "all is durable")
     states, synced = [], threading.Event()
 
     def on_synced(state, count):
@@ -284,12 +286,11 @@ def followed(world):
             assert synced.wait(20), f"not in step after 20 s: {states}"
             for number in range(50):
                 writer.register([given("f/live", {"json": number})], number == 49)
-            deadline = time.monotonic() + 20
-            kept = []
-            while sum(each["type"] == ["f", "live"] for each in kept) < 50:
-                assert time.monotonic() < deadline, f"{len(kept)} events after 20 s"
-                time.sleep(0.05)
-                kept = Loop.run(history(backend))
+            def live():
+                return sum(each["type"] == ["f", "live"] for each in Loop.run(history(backend)))
+
+            until(lambda: live() == 50, "live events are there")
+            kept = Loop.run(history(backend))
         finally:
             Loop.run(client.async_close())
             Loop.run(backend.async_close())
@@ -316,6 +317,52 @@ def follower():
         with World(args, "their", kind) as world:
             found[kind] = followed(world)
     same(found["our"], found["their"], "what is told and kept")
+
+
+@checks.check("a server of ours follows one of the package, and takes over", 120)
+def standby():
+    with World(args, "their", "their") as world:
+        writer = world.their_client("comp/w")
+        for number in range(300):
+            writer.register(session(number), number % 50 == 49)
+        (port,) = free_ports(1)
+        folder = os.path.join(world.folder, "copy")
+        os.mkdir(folder)
+        follow = ("--follow", f"127.0.0.1:{world.port}", "--remote-id", SERVER_ID)
+        ours = OurServer(args, folder, port, flags=follow, server_id=9)
+        try:
+            with TheirClient(port, "comp/c") as client:
+                same(client.status(), "STANDBY", "its status")
+                until(lambda: synced(writer)[-1:] == ["SYNCED"], "it is in step")
+                for number in range(50):
+                    writer.register([given("f/live", {"json": number})], number == 49)
+                until(lambda: len(paged(client, [7, 1, 1])) == len(paged(writer, [7, 1, 1])), "all is there")
+                same(paged(client, [7, 1, 1]), paged(writer, [7, 1, 1]), "what it keeps")
+                same(synced(writer)[0], "CONNECTED", "the first of its events")
+                same(client.register([given("a")]), None, "the answer of a server that stands by")
+                world.server.close()
+                same(client.statuses("OPERATIONAL")[-1], "OPERATIONAL", "its status afterwards")
+                same(client.register([given("a")])[0]["id"][0], 9, "the server of its events")
+                # The other one comes back, and is followed again.
+                world.start()
+                writer = world.their_client("comp/w")
+                back = writer.register([given("f/back")])
+                until(lambda: paged(client, back[0]["id"]) == back, "what the other one registers now is there")
+        finally:
+            ours.kill()
+
+
+def synced(client):
+    """The states that server 9 has told of, in their order."""
+    params = {"kind": "timeseries", "event_types": [["event", "9", "synced", "7"]], "order": "ASCENDING"}
+    return [each["payload"]["json"]["state"] for each in client.query(params)["events"]]
+
+
+def until(condition, what, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
 
 
 finish(checks)
