@@ -49,10 +49,7 @@ impl Reach {
     /// The options of a client of this server, which has this name.
     pub(super) fn options(&self, server: &str) -> Result<ClientOptions, Failure> {
         let token = self.token_file.as_deref().map(token_in).transpose()?;
-        let tls = match &self.tls_ca {
-            Some(file) => Some(ClientTls::trusting_file(file)?),
-            None => self.tls.then(ClientTls::public),
-        };
+        let tls = tls(self.tls, self.tls_ca.as_deref())?;
         Ok(ClientOptions::new(server)
             .token(token)
             .tls(tls)
@@ -60,6 +57,14 @@ impl Reach {
             // The user has named the server: its answers may be as large as it likes to make them.
             .max_frame(LARGEST))
     }
+}
+
+/// Whom to trust, where TLS is to be spoken.
+pub(super) fn tls(is_wanted: bool, ca: Option<&Path>) -> Result<Option<ClientTls>, Failure> {
+    Ok(match ca {
+        Some(file) => Some(ClientTls::trusting_file(file)?),
+        None => is_wanted.then(ClientTls::public),
+    })
 }
 
 /// The token in a file that nobody else may read; a line feed at its end is none of it.

@@ -3,6 +3,7 @@
 //! | file | is |
 //! |---|---|
 //! | `args` | where it listens, who is let in |
+//! | `standby` | the other one of two servers |
 //! | `running` | the server, its engine, and what they stand on |
 //! | `telling`, `following` | what clients are told, whichever process has the store open |
 //! | `show` | clients that come and go |
@@ -11,6 +12,7 @@ mod args;
 mod following;
 mod running;
 mod show;
+mod standby;
 mod telling;
 
 use std::path::PathBuf;
@@ -28,6 +30,7 @@ use crate::cli::store::args::Keep;
 use args::Door;
 use running::Running;
 use show::Show;
+use standby::Follow;
 
 /// Arguments of `acqbus store serve`.
 #[derive(Debug, Args)]
@@ -47,6 +50,8 @@ pub(crate) struct Serve {
     server_id: i64,
     #[command(flatten)]
     door: Door,
+    #[command(flatten)]
+    follow: Follow,
     /// End after this many seconds
     #[arg(long, value_name = "S", value_parser = some_seconds, allow_negative_numbers = true)]
     duration: Option<Duration>,
@@ -57,7 +62,8 @@ impl Serve {
     pub(crate) fn run(&self, out: Output) -> Result<Exit, Failure> {
         let stop = Stop::on_ctrl_c()?;
         let options = self.door.options()?;
-        let running = Running::start(&self.dir, &self.keep, self.server_id, options)?;
+        let rival = self.follow.rival(self.server_id, options.token.clone())?;
+        let running = Running::start(&self.dir, &self.keep, self.server_id, options, rival)?;
         let show = Show::new(out, self.server_id);
         show.started(&self.dir, &running)?;
         let end = self.duration.map_or_else(never, after);
@@ -65,6 +71,10 @@ impl Serve {
             select! {
                 recv(running.events()) -> event => if let Ok(event) = event {
                     show.event(&event, &running)?;
+                },
+                recv(running.states()) -> state => match state {
+                    Ok(state) => show.state(state)?,
+                    Err(_) => return Err(Failure::new(Exit::Failed, "the other server is followed no more")),
                 },
                 recv(stop.asked()) -> exit => break exit.unwrap_or(Exit::Interrupted),
                 recv(end) -> _ => break Exit::Done,
@@ -84,4 +94,5 @@ Examples:
 
 Every other verb of `acqbus store` takes --server HOST[:PORT] in place of --store, and clients of hat-event connect as to
 their own server. It serves a store that another program has open as well: `acqbus store record` in one terminal, with
-another --server-id, and this in the next.";
+another --server-id, and this in the next. With --standby-of it keeps a copy of the events of another server, answers
+queries, and registers once the other has gone.";

@@ -3,14 +3,14 @@
 use std::cell::Cell;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::running::Running;
 use crate::cli::exit::Failure;
 use crate::cli::print::{Colour, Output, counted, harmless, note};
 use crate::cli::store::show;
-use crate::event::{Event, Payload};
-use crate::eventer::ServerStats;
+use crate::event::{Event, EventType, Payload};
+use crate::eventer::{ServerStats, SyncState};
 
 pub(super) struct Show {
     out: Output,
@@ -31,7 +31,8 @@ impl Show {
     }
 
     pub(super) fn started(&self, dir: &Path, running: &Running) -> Result<(), Failure> {
-        let address = running.local_addr();
+        let address = running.server().local_addr();
+        let status = show::status(running.server().status());
         if self.out.is_json() {
             return self.out.object(&json!({
                 "notice": "started",
@@ -39,7 +40,7 @@ impl Show {
                 "inUse": !running.is_owner(),
                 "address": address.to_string(),
                 "serverId": self.number,
-                "status": show::status(running.status()),
+                "status": status,
             }));
         }
         let place = harmless(&dir.display().to_string());
@@ -49,13 +50,19 @@ impl Show {
             ", which another program has open,"
         };
         self.out.line(&format!(
-            "serving {place}{shared} at {address} as server {}, until Ctrl-C",
+            "serving {place}{shared} at {address} as server {}, {status}, until Ctrl-C",
             self.server_id
         ))
     }
 
     /// Tells of a client, if the event says that one has come or gone.
     pub(super) fn event(&self, event: &Event, running: &Running) -> Result<(), Failure> {
+        if self.is_taking_over(event, running) {
+            return self.say(
+                &json!({"notice": "status", "status": "operational"}),
+                "the other server has gone: operational now",
+            );
+        }
         let Some((name, has_come)) = self.client(event) else {
             return Ok(());
         };
@@ -84,6 +91,36 @@ impl Show {
             show::time(event.timestamp),
             counted(count, "client")
         ))
+    }
+
+    /// Tells how far it is with the events of the other server.
+    pub(super) fn state(&self, state: SyncState) -> Result<(), Failure> {
+        let (name, text, count) = match state {
+            SyncState::Disconnected => ("disconnected", "the other server cannot be reached", None),
+            SyncState::Connected => ("connected", "connected to the other server", None),
+            SyncState::Syncing => ("syncing", "reading what is missing", None),
+            SyncState::Synced { count } => ("synced", "in step with the other server", Some(count)),
+        };
+        let missing = count.map_or_else(String::new, |count| {
+            format!("; {} had been missing", show::events(count))
+        });
+        let object = json!({"notice": "sync", "state": name, "count": count});
+        self.say(&object, &format!("{text}{missing}"))
+    }
+
+    fn say(&self, object: &Value, text: &str) -> Result<(), Failure> {
+        if self.out.is_json() {
+            return self.out.object(object);
+        }
+        self.out.line(&self.out.paint(Colour::Notice, text))
+    }
+
+    /// An engine starts later than the server where that has stood by.
+    fn is_taking_over(&self, event: &Event, running: &Running) -> bool {
+        let starts = EventType::new(["event", &self.server_id, "engine"]);
+        running.is_standby()
+            && event.event_type == starts
+            && matches!(&event.payload, Some(Payload::Json(json)) if json.as_str() == "\"STARTED\"")
     }
 
     pub(super) fn ended(&self, stats: &ServerStats) -> Result<(), Failure> {
