@@ -6,7 +6,8 @@
 //! there `# until the run ends` is started beside the next command, and must have ended behind it. `# without an address` is
 //! for a client that must find the rig.
 //!
-//! One thing is put in place of the real one: `cargo`, which would build all anew; it is noted that it was called.
+//! Put in place of the real things: `cargo`, which would build all anew, it is noted that it was called; and for `0.0.0.0` and the
+//! machine `history.lan` this one at a free port, where `acqbus store serve` listens until the end of the page.
 //! The Rust of the README is compiled and run by `cargo test --doc`.
 #![cfg(feature = "cli")]
 
@@ -34,6 +35,7 @@ fn every_command_does_what_it_says() {
     assert!(commands.len() > 20, "only {} commands", commands.len());
     let mut rig: Option<Rig> = None;
     let mut beside = None;
+    let mut server: Option<Server> = None;
     for command in &commands {
         say(&format!("README: {}", command.text));
         if command.is_rig() {
@@ -41,12 +43,15 @@ fn every_command_does_what_it_says() {
                 rig.interrupt();
             }
             rig = Some(Rig::start(&place, command));
+        } else if command.is_server() {
+            assert!(server.is_none(), "one server is enough");
+            server = Some(Server::start(&place, command));
         } else if command.until_run_ends {
             let process = start(place.bash(&format!("exec {}", command.text)));
             beside = Some((process, &command.text));
         } else {
             let rig = rig.as_ref().expect("the first command starts a rig");
-            run(&place, rig, command);
+            run(&place, rig, command, server.as_ref());
             if let Some((process, text)) = beside.take() {
                 let (status, out) = finish(process, text);
                 assert_eq!(status.code(), Some(0), "{text}\n{out}");
@@ -55,6 +60,9 @@ fn every_command_does_what_it_says() {
     }
     assert!(beside.is_none(), "nothing follows what waits for a run");
     rig.expect("there is one").interrupt();
+    let server = server.expect("a store is served");
+    let (status, _) = interrupt(server.process, &server.text);
+    assert_eq!(status.code(), Some(130), "{}", server.text);
 
     let cargo = fs::read_to_string(place.path().join("cargo.log")).expect("cargo was called");
     for call in ["build --release", "install --path .", "test"] {
@@ -187,6 +195,10 @@ impl Line {
         self.text.starts_with("scripts/run") || self.text.starts_with("acqbus simulate")
     }
 
+    fn is_server(&self) -> bool {
+        self.text.starts_with("acqbus store serve") && self.until_interrupted
+    }
+
     fn is_rig(&self) -> bool {
         self.serves() && self.until_interrupted
     }
@@ -286,9 +298,32 @@ impl Rig {
     }
 }
 
+/// A store that is served until the end of the page.
+struct Server {
+    process: Process,
+    text: String,
+    address: String,
+}
+
+impl Server {
+    fn start(place: &Place, command: &Line) -> Self {
+        let text = command.text.replace("0.0.0.0", "127.0.0.1:0");
+        let process = start(place.bash(&format!("exec {text}")));
+        let line = process.line(Instant::now() + DEADLINE);
+        let line = line.unwrap_or_else(|| panic!("`{text}` said nothing within {DEADLINE:?}"));
+        let address = between(&line, " at ", " as ").to_owned();
+        Self {
+            process,
+            text,
+            address,
+        }
+    }
+}
+
 /// Runs a command against the rig; it must end as it says.
-fn run(place: &Place, rig: &Rig, command: &Line) {
-    let text = &command.text;
+fn run(place: &Place, rig: &Rig, command: &Line, server: Option<&Server>) {
+    let address = server.map_or("history.lan", |server| &server.address);
+    let text = &command.text.replace("history.lan", address);
     let exec = if command.until_interrupted {
         "exec "
     } else {

@@ -20,3 +20,8 @@ pub use server::{ClientInfo, EventerServer, Notifier, ServerOptions, ServerStats
 pub use sync::{Standby, StandbyOptions, SyncOptions, SyncState, Synchronizer};
 pub use tls::{ClientTls, ServerTls};
 pub use token::Token;
+
+/// The Rust code of the page about the store on the network, compiled and run by `cargo test --doc`.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/eventer.md")]
+struct Page;
