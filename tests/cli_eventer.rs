@@ -558,3 +558,48 @@ fn durable_events_are_told_when_they_are() {
     assert_eq!(told, [first, second].concat());
     served.end();
 }
+
+#[test]
+fn second_server_keeps_a_copy_and_takes_over() {
+    let program = Program::new();
+    filled(&program, 3);
+    let first = Served::start(&program, &[]);
+    let registered = {
+        let event = RegisterEvent::new(EventType::from("rig-1/event/new"));
+        first.client().register(vec![event]).unwrap()
+    };
+    let mut standby = program.command(&["store", "serve", "--store", "copy", "--json"]);
+    standby.args(["--bind", "127.0.0.1:0", "--server-id", "2"]);
+    standby.args(["--standby-of", &first.address, "--take-over-after", "0.2"]);
+    let mut standby = Running::start(standby);
+    let started: Value = serde_json::from_str(&standby.line()).unwrap();
+    assert_eq!(started["status"], "standby");
+    let address = started["address"].as_str().unwrap().to_owned();
+    standby.line_with("\"synced\"");
+    // It answers, and registers nothing yet.
+    // What the first makes durable later comes then.
+    let tail = "tail rig-1/event/new -n 1 --count 1 --duration 20 --json";
+    let tail: Vec<_> = tail.split(' ').collect();
+    let copied = Done::of(command(&program, &address, &tail)).code(0);
+    assert_eq!(sessions(&copied), [registered[0].id.session]);
+    let export = here(&program, &["export", "--server-id", "7"]).code(0);
+    fs::write(program.home().join("events.jsonl"), &export.out).unwrap();
+    let import = ["import", "events.jsonl"];
+    let refused = Done::of(command(&program, &address, &import)).code(1);
+    assert!(
+        refused.err.contains("when the server is operational"),
+        "{}",
+        refused.err
+    );
+    first.end();
+    standby.line_with("\"operational\"");
+    Done::of(command(&program, &address, &import)).code(0);
+    let of_second = ["query", "server", "--server-id", "2", "--json"];
+    let done = Done::of(command(&program, &address, &of_second)).code(0);
+    assert!(done.out.contains("rig-1"), "{}", done.out);
+    standby.interrupt();
+    standby.end().code(130);
+    let itself = "store serve --store copy --server-id 2 --standby-of rig --remote-id 2";
+    let done = program.run(&itself.split(' ').collect::<Vec<_>>()).code(2);
+    assert!(done.err.contains("cannot follow itself"), "{}", done.err);
+}

@@ -25,7 +25,7 @@ const VERBS: &[&str] = &[
 const RUN_VERBS: &[&str] = &["send", "receive", "inspect"];
 
 const STORE_VERBS: &[&str] = &[
-    "record", "query", "tail", "export", "import", "replay", "check", "stats",
+    "record", "query", "tail", "export", "import", "replay", "serve", "check", "stats",
 ];
 
 #[test]
