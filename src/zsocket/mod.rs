@@ -42,6 +42,7 @@ pub use curve::{CurveKeyPair, PublicKey, SecretKey};
 pub use endpoint::{Endpoint, addresses_of};
 pub use error::{KeyError, TrySendError, ZsocketError};
 pub use frame::Frame;
+#[cfg(feature = "cli")]
 pub(crate) use key_file::read_private;
 pub use keyring::{ClientKeys, KeyRing, Member};
 pub use monitor::{HandshakeFailure, Monitor, MonitorEvent};

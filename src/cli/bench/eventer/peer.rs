@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -98,7 +98,7 @@ impl Peer {
     }
 
     /// Nothing tells when it listens.
-    fn await_port(&mut self, port: u16, python: &PathBuf) -> Result<(), Failure> {
+    fn await_port(&mut self, port: u16, python: &Path) -> Result<(), Failure> {
         let end = Instant::now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if self.child.try_wait()?.is_some() {
