@@ -105,6 +105,28 @@ fn who_does_not_say_who_it_is_is_closed_after_its_time() {
 }
 
 #[test]
+fn limits_without_end_are_limits_like_others() {
+    let options = ServerOptions::default()
+        .max_connections(usize::MAX)
+        .max_pending(usize::MAX)
+        .send_queue(usize::MAX)
+        .hello_timeout(Duration::MAX)
+        .send_timeout(Duration::MAX)
+        .ping_after(Duration::MAX)
+        .close_after_ping(Duration::MAX);
+    let rig = Rig::with(options, EngineOptions::default());
+    let mut clients: Vec<_> = (0..4).map(|_| rig.client("one", &["a"])).collect();
+    // More than what the system keeps for a socket, so that some waits for it.
+    clients[0].register(vec![of("a"), big(10_000_000)]).unwrap();
+    for client in &mut clients[1..] {
+        assert_eq!(types(&client.notified()), ["a"]);
+    }
+    let nobody: Events = Vec::new().into();
+    let told = (rig.server).notify_acknowledged(&nobody, false, Duration::MAX);
+    assert_eq!(told, 0);
+}
+
+#[test]
 fn newcomer_takes_the_place_of_a_stranger_and_never_that_of_a_client() {
     let options = ServerOptions::default().max_connections(2).threads(1);
     let rig = Rig::with(options, EngineOptions::default());

@@ -28,7 +28,7 @@
 mod frame;
 mod options;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use frame::Frame;
 use frame::{Split, split};
@@ -116,7 +116,9 @@ impl Chatter {
     #[must_use]
     pub fn new(options: ChatterOptions, now: Instant) -> Self {
         Self {
-            options,
+            options: options
+                .ping_after(options.ping_after.min(LONG))
+                .close_after_ping(options.close_after_ping.min(LONG)),
             sent: 0,
             received: Vec::new(),
             taken: 0,
@@ -263,6 +265,9 @@ impl Chatter {
         }
     }
 }
+
+/// As good as for ever, and no overflow of a clock.
+pub(super) const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Asks whether the peer lives.
 const PING: &str = "HatChatter.Ping";

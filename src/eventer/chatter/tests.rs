@@ -142,3 +142,16 @@ fn a_claimed_length_reserves_nothing() {
     }
     assert!(b.received.capacity() < 40_000_000, "twice what came");
 }
+
+#[test]
+fn patience_without_end_has_no_deadline_that_comes() {
+    let options = ChatterOptions::default()
+        .ping_after(Duration::MAX)
+        .close_after_ping(Duration::MAX);
+    let (mut a, _, now) = ends(options);
+    let later = now + Duration::from_secs(3600);
+    assert!(a.deadline() > later);
+    let mut out = Vec::new();
+    a.tick(later, &mut out).unwrap();
+    assert!(out.is_empty());
+}

@@ -35,6 +35,7 @@ use parking_lot::Mutex;
 
 use crate::event::{Events, Status};
 use crate::eventer::EventerError;
+use crate::eventer::chatter::LONG;
 use crate::store::{Backend, EngineHandle};
 
 pub use info::{ClientInfo, ServerStats};
@@ -182,7 +183,7 @@ impl EventerServer {
         is_persisted: bool,
         timeout: Duration,
     ) -> usize {
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + timeout.min(LONG);
         let wait = Arc::new(AckWait::default());
         self.hub.notify(events, is_persisted, Some(&wait));
         wait.wait(deadline)
@@ -221,7 +222,7 @@ impl EventerServer {
         let reactors = options.threads.clamp(1, connections);
         for index in 0..reactors {
             let poll = Poll::new().map_err(failed)?;
-            let share = (connections + index) / reactors;
+            let share = connections.saturating_add(index) / reactors;
             let mailbox = Mailbox::new(&poll, WAKE, share).map_err(failed)?;
             mailboxes.push(Arc::new(mailbox));
             polls.push(poll);

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::eventer::chatter::ChatterOptions;
+use crate::eventer::chatter::{ChatterOptions, LONG};
 use crate::eventer::message::InitReq;
 use crate::eventer::server::connection::Limits;
 use crate::eventer::{EventerError, Notifier, ServerTls, Token};
@@ -159,8 +159,8 @@ impl ServerOptions {
                 .max_frame(self.max_frame),
             max_pending: self.max_pending.max(1),
             send_queue: self.send_queue,
-            send_timeout: self.send_timeout,
-            hello_timeout: self.hello_timeout,
+            send_timeout: self.send_timeout.min(LONG),
+            hello_timeout: self.hello_timeout.min(LONG),
         }
     }
 }
