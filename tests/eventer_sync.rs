@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use acqbus::event::{Event, EventType, Payload, Status, Subscription};
 use acqbus::eventer::{
-    ClientOptions, EventerClient, EventerError, Notice, Notifier, ServerOptions, Standby,
-    StandbyOptions, SyncOptions, SyncState, Synchronizer,
+    ClientOptions, EventerClient, EventerError, EventerServer, Notice, Notifier, ServerOptions,
+    Standby, StandbyOptions, SyncOptions, SyncState, Synchronizer,
 };
-use acqbus::store::{Engine, EngineOptions, RedbBackend};
+use acqbus::store::{Engine, EngineOptions, RedbBackend, Source};
 use crossbeam_channel::unbounded;
 use eventer_support::node::{Disk, Node, events_of};
 use eventer_support::rig::any;
@@ -284,4 +284,28 @@ fn of_two_that_start_at_once_the_one_with_the_smaller_id_takes_over() {
     assert!(!both.load(Ordering::Relaxed), "both have taken over");
     first.stop().unwrap();
     second.stop().unwrap();
+}
+
+#[test]
+fn server_goes_on_with_another_store_and_may_be_the_last_that_holds_the_first() {
+    let notifier = Notifier::default();
+    let first = Disk::new(1).open(&notifier);
+    // It is told durable events when it is dropped, by the server that holds it.
+    let options = ServerOptions::default().bind(([127, 0, 0, 1], 0).into());
+    let options = options.notifier(notifier.clone());
+    let server = EventerServer::listen(options, first.clone()).unwrap();
+    drop(first);
+    for number in 2..20 {
+        let second = Disk::new(number).open(&notifier);
+        let engine = EngineOptions::default().server(number);
+        let engine = Engine::start(second, engine).unwrap();
+        for _ in 0..10 {
+            engine
+                .register(Source::SERVER, vec![to_register("a")])
+                .unwrap();
+        }
+        server.set_engine(Some(engine.handle()));
+        engine.close().unwrap();
+    }
+    assert_eq!(server.status(), Status::Operational);
 }

@@ -80,6 +80,8 @@ impl Hub {
 
     /// Changes who does the work, and tells all clients where that changes the status.
     pub(super) fn change(&self, change: impl FnOnce(&mut Desk)) {
+        // Dropped behind the locks: the last handle of a backend flushes it, and its callbacks come here.
+        let _before = self.desk.read().clone();
         // A client that comes now sees either the status of before and this change, or that of after.
         let registry = self.registry.write();
         let status = {
