@@ -71,6 +71,8 @@ pub(super) enum Undone {
 
 /// Connects to the first address of the host that answers; the socket does not block.
 ///
+/// Each address has its share of the time, so that one that swallows everything does not keep the next from its turn.
+///
 /// Looking up a name cannot be interrupted; everything else ends when it is woken.
 pub(super) fn dial(
     address: &Address,
@@ -78,15 +80,22 @@ pub(super) fn dial(
     woken: &WakeReceiver,
 ) -> Result<TcpStream, Undone> {
     let found = (address.host.as_str(), address.port).to_socket_addrs();
+    let found = found.map_err(Undone::Failed)?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in found.map_err(Undone::Failed)? {
-        match dial_one(address, deadline, woken) {
+    for (left, address) in (1..=found.len()).rev().zip(found) {
+        match dial_one(address, share(Instant::now(), deadline, left), woken) {
             Ok(stream) => return Ok(stream),
             Err(Undone::Failed(error)) => last = error,
             Err(Undone::Woken) => return Err(Undone::Woken),
         }
     }
     Err(Undone::Failed(last))
+}
+
+/// Until when the next of so many addresses may take.
+fn share(now: Instant, deadline: Instant, left: usize) -> Instant {
+    let left = u32::try_from(left).unwrap_or(u32::MAX).max(1);
+    now + deadline.saturating_duration_since(now) / left
 }
 
 fn dial_one(
@@ -132,6 +141,7 @@ const DEFAULT_PORT: u16 = 23012;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn address_has_a_host_and_perhaps_a_port() {
@@ -150,6 +160,15 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn each_address_has_its_share_of_the_time() {
+        let now = Instant::now();
+        let deadline = now + Duration::from_secs(6);
+        assert_eq!(share(now, deadline, 3), now + Duration::from_secs(2));
+        assert_eq!(share(now, deadline, 1), deadline);
+        assert_eq!(share(deadline, now, 2), deadline, "too late");
     }
 
     #[test]
