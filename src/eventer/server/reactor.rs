@@ -162,7 +162,7 @@ impl Reactor {
             return;
         };
         // Its registrations that wait for room in the engine's queue go with it.
-        slot.held = None;
+        slot.drop_held();
         slot.load.set_outgoing(0);
         let (name, number) = (slot.name(), slot.address.number);
         let is_known = slot.info.is_some();
@@ -371,8 +371,13 @@ impl Reactor {
         if slot.stream.is_none() {
             return;
         }
-        let (address, ticked) = (slot.address, slot.connection.tick(self.now));
-        self.settle(address, ticked);
+        let address = slot.address;
+        // While much waited for it, it may have said something that was not read: it is not silent.
+        let looked = self.read(place).and_then(|_| {
+            let slot = self.slots.at(place);
+            slot.map_or(Ok(()), |slot| slot.connection.tick(self.now))
+        });
+        self.settle(address, looked);
     }
 
     /// Reads, does and writes for a connection what can be done now, as far as one turn goes.
@@ -517,7 +522,7 @@ impl Reactor {
         self.stopping = Some(self.now + GRACE);
         for address in self.slots.addresses() {
             if let Some(slot) = self.slots.of(address) {
-                slot.held = None;
+                slot.drop_held();
                 if slot.connection.is_stranger() {
                     self.close(address.slot, Leave::Stopped);
                 } else {

@@ -66,6 +66,13 @@ impl Slot {
         }
     }
 
+    /// Takes back what the engine had no room for; CONNECTED among it was never told.
+    pub(super) fn drop_held(&mut self) {
+        if self.held.take().is_some() && self.connection.is_arriving() {
+            self.is_announced = false;
+        }
+    }
+
     /// What the log calls it.
     pub(super) fn name(&self) -> String {
         match &self.info {
