@@ -84,6 +84,11 @@ impl Outlet {
         self.shared.held.lock().bytes > self.shared.limit
     }
 
+    /// Whether notices are on their way to the queue.
+    pub(super) fn is_carrying(&self) -> bool {
+        self.shared.held.lock().carried
+    }
+
     fn carry(&mut self) {
         if let Some(last) = self.carrier.take() {
             // It has said that it carries nothing any more. A panic there was reported by the panic handler.
@@ -122,6 +127,8 @@ impl Shared {
                 let mut held = self.held.lock();
                 let Some(next) = held.notices.pop_front() else {
                     held.carried = false;
+                    // Somebody may wait for that.
+                    self.waker.wake();
                     return;
                 };
                 next

@@ -117,6 +117,18 @@ impl Worker {
         link.state = State::Ended;
         drop(link);
         self.shared.tell_change();
+        self.hand_over();
+    }
+
+    /// Waits until the reader of the notices has room for all that came, or the owner closes the client.
+    fn hand_over(&mut self) {
+        while self.outlet.is_carrying() && !self.shared.lock().closed {
+            let woken = PollFd::from_borrowed_fd(self.woken.descriptor(), PollFlags::IN);
+            if poll_until(&mut [woken], None).is_err() {
+                return;
+            }
+            self.woken.drain();
+        }
     }
 
     /// Takes a connection down, and waits until the next one is to be made; `false` if there is to be none.
