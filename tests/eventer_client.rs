@@ -12,6 +12,7 @@ use acqbus::event::{
 };
 use acqbus::eventer::message::Message;
 use acqbus::eventer::{ClientOptions, EventerClient, EventerError, Notice, Token};
+use acqbus::relay::{Registrar, ServerRegistrar};
 use acqbus::store::{Backend, Callbacks, MemoryBackend};
 use crossbeam_channel::bounded;
 use eventer_support::scripted::{Peer, Scripted};
@@ -266,6 +267,51 @@ fn without_reconnecting_the_end_of_the_connection_is_the_end() {
     assert!(matches!(notices[1], Notice::Disconnected { .. }));
     let error = client.register(vec![]).unwrap_err();
     assert!(error.is_connection(), "{error}");
+}
+
+#[test]
+fn what_came_before_the_end_is_handed_over_however_late_it_is_read() {
+    let told: Vec<_> = (1..=50).map(|session| event(1, session, "a")).collect();
+    let tell = told.clone();
+    let (client, script) = scripted(
+        |options| options.reconnect(false).notice_capacity(1),
+        move |_server, mut peer| {
+            for event in tell {
+                peer.tell(&Message::EventsNotify(vec![event]), true);
+            }
+        },
+    );
+    script.join().unwrap();
+    let params = QueryParams::from(QueryLatestParams::default());
+    client.query(&params).unwrap_err();
+    // Nobody has read anything until the end.
+    let notices: Vec<_> = client.notices().iter().collect();
+    assert_eq!(events(&notices), told);
+    let last = notices.last();
+    assert!(
+        matches!(last, Some(Notice::Disconnected { .. })),
+        "{last:?}"
+    );
+}
+
+#[test]
+fn recorder_hears_at_once_that_the_server_is_gone() {
+    // Longer than anybody would wait for this test.
+    let patience = Duration::from_secs(24 * 3600);
+    let (client, script) = scripted(|options| options.timeout(patience), |_, _| ());
+    script.join().unwrap();
+    until(&client, |notice| {
+        matches!(notice, Notice::Disconnected { .. })
+    });
+    let error = client.check_connection().unwrap_err();
+    assert!(error.is_connection(), "{error}");
+    let client = Arc::new(client);
+    let mut registrar = ServerRegistrar::new(Arc::clone(&client));
+    let error = registrar.register(&[to_register("a")]).unwrap_err();
+    assert!(!error.is_final(), "{error}");
+    client.close();
+    let error = registrar.register(&[to_register("a")]).unwrap_err();
+    assert!(error.is_final(), "{error}");
 }
 
 #[test]

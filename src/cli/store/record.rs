@@ -17,7 +17,7 @@ use crate::cli::signal::Stop;
 use crate::cli::store::args::{Keep, Place};
 use crate::cli::store::progress::Count;
 use crate::cli::store::target::Target;
-use crate::relay::{BusRecorder, BusRecorderOptions, BusRecorderStats};
+use crate::relay::{BusRecorder, BusRecorderOptions, BusRecorderStats, RelayError};
 use crate::rpc::{Notice, Topic, chain};
 
 /// Arguments of `acqbus store record`.
@@ -100,10 +100,14 @@ impl Record {
             );
             return Err(match &stats.error {
                 Some(error) => Failure::new(Exit::Failed, format!("{text}: {}", chain(&**error)))
-                    .with_hint(if error.is_store_removed() {
-                        "again, with a --store that stays where it is"
-                    } else {
-                        "room on the disk"
+                    .with_hint(match &**error {
+                        RelayError::Eventer(_) => {
+                            "a server that stays reachable, or --store DIR here"
+                        }
+                        error if error.is_store_removed() => {
+                            "again, with a --store that stays where it is"
+                        }
+                        _ => "room on the disk",
                     }),
                 None => Failure::new(
                     Exit::Failed,

@@ -12,7 +12,7 @@ use zeroize::Zeroize;
 
 use crate::event::Status;
 use crate::eventer::EventerError;
-use crate::eventer::chatter::{Chatter, ChatterOptions, Conversation};
+use crate::eventer::chatter::{Chatter, ChatterOptions, Conversation, LONG};
 use crate::eventer::message::Message;
 use crate::wake::Waker;
 
@@ -112,6 +112,15 @@ impl Shared {
         self.waker.wake();
     }
 
+    /// Whether a request would have a connection now.
+    pub(super) fn check(&self) -> Result<(), EventerError> {
+        let link = self.lock();
+        match &link.state {
+            State::Up(up) if up.open && !link.closed => Ok(()),
+            _ => Err(self.gone(&link)),
+        }
+    }
+
     /// Sends a request and waits for its answer, which has to be of this type.
     pub(super) fn ask(
         &self,
@@ -208,8 +217,8 @@ impl Up {
         number: u64,
     ) -> Self {
         let options = ChatterOptions::default()
-            .ping_after(options.ping_after.min(LONG))
-            .close_after_ping(options.close_after_ping.min(LONG))
+            .ping_after(options.ping_after)
+            .close_after_ping(options.close_after_ping)
             .max_frame(options.max_frame);
         Self {
             chatter: Chatter::new(options, Instant::now()),
@@ -312,9 +321,6 @@ pub(super) fn after(duration: Duration) -> Instant {
 }
 
 pub(super) const CLIENT: &str = "eventer client";
-
-/// As good as for ever, and no overflow of a clock.
-const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What may wait for the socket before requests wait for it.
 const OUT_LIMIT: usize = 1 << 20;

@@ -165,6 +165,17 @@ impl EventerClient {
         matches!(&self.shared.lock().state, State::Up(up) if up.open)
     }
 
+    /// Why there is no connection now, where there is none. Never blocks.
+    ///
+    /// Requests wait for a connection; who has better things to do asks this first.
+    ///
+    /// # Errors
+    /// [`EventerError::Disconnected`], with what ended the last connection or what is in the way of the next one;
+    /// [`EventerError::Closed`].
+    pub fn check_connection(&self) -> Result<(), EventerError> {
+        self.shared.check()
+    }
+
     /// What the client is told. The queue ends when the client does.
     #[must_use]
     pub fn notices(&self) -> &Receiver<Notice> {

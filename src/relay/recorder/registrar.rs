@@ -85,6 +85,8 @@ impl ServerRegistrar {
 
 impl Registrar for ServerRegistrar {
     fn register(&mut self, events: &[RegisterEvent]) -> Result<Option<Timestamp>, RelayError> {
+        // The recorder tries again, and can be stopped between two tries.
+        self.client.check_connection()?;
         if self.is_unsure {
             let found = self.find(events)?;
             self.is_unsure = false;
