@@ -186,7 +186,9 @@ impl From<EventerError> for Failure {
             error if error.is_timeout() => (Exit::TimedOut, None),
             error if error.is_protocol() => (
                 Exit::BadData,
-                Some("the port of an eventer server, 23012 unless it says otherwise"),
+                Some(
+                    "the port of an eventer server, 23012 unless it says otherwise; one with TLS wants --tls or --tls-ca here",
+                ),
             ),
             _ => (Exit::Failed, None),
         };
