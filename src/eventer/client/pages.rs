@@ -1,9 +1,10 @@
 //! Answers of any length, page by page.
 
+use std::mem;
 use std::sync::Arc;
 use std::vec;
 
-use crate::event::{Event, Order, OrderBy, QueryParams, QueryResult};
+use crate::event::{Event, Order, OrderBy, QueryParams, QueryResult, QueryTimeseriesParams};
 use crate::eventer::EventerError;
 
 use super::link::Shared;
@@ -57,6 +58,10 @@ struct Asker {
     next: Option<QueryParams>,
     /// How many events are wanted yet; all if nothing is said.
     left: Option<i64>,
+    /// The last event of the page before, where the question is one for what is behind it.
+    last: Option<Arc<Event>>,
+    /// The question names no last event, and its answer may begin with what has come.
+    is_overlapping: bool,
 }
 
 impl Asker {
@@ -69,6 +74,8 @@ impl Asker {
         Self {
             next: Some(params),
             left,
+            last: None,
+            is_overlapping: false,
         }
     }
 
@@ -85,6 +92,14 @@ impl Asker {
             mut events,
             more_follows,
         } = result;
+        if events.is_empty() && self.asks_anew() {
+            return events;
+        }
+        if mem::take(&mut self.is_overlapping)
+            && let (Some(QueryParams::Timeseries(params)), Some(last)) = (&self.next, &self.last)
+        {
+            events.retain(|event| is_behind(params, last, event));
+        }
         if let Some(left) = &mut self.left {
             let wanted = usize::try_from(*left).unwrap_or(0);
             events.truncate(wanted);
@@ -94,10 +109,36 @@ impl Asker {
         match (self.next.take(), events.last()) {
             (Some(params), Some(last)) if more_follows && !enough => {
                 self.next = after(params, last, self.left);
+                self.last = Some(Arc::clone(last));
             }
             _ => {}
         }
         events
+    }
+
+    /// More was to follow, and nothing did: the last event was removed meanwhile, behind which nothing is found then. Asks for
+    /// what is behind its time, once.
+    fn asks_anew(&mut self) -> bool {
+        let Some(QueryParams::Timeseries(params)) = &mut self.next else {
+            return false;
+        };
+        if self.last.is_none() || params.last_event_id.take().is_none() {
+            return false;
+        }
+        self.is_overlapping = true;
+        true
+    }
+}
+
+/// Whether an event comes behind another one in the answer to a question.
+fn is_behind(params: &QueryTimeseriesParams, last: &Event, event: &Event) -> bool {
+    let place = |event: &Event| match params.order_by {
+        OrderBy::Timestamp => (Some(event.timestamp), event.id),
+        OrderBy::SourceTimestamp => (event.source_timestamp, event.id),
+    };
+    match params.order {
+        Order::Ascending => place(event) > place(last),
+        Order::Descending => place(event) < place(last),
     }
 }
 
@@ -132,9 +173,7 @@ fn after(params: QueryParams, last: &Event, left: Option<i64>) -> Option<QueryPa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{
-        EventId, EventType, QueryLatestParams, QueryServerParams, QueryTimeseriesParams, Timestamp,
-    };
+    use crate::event::{EventId, EventType, QueryLatestParams, QueryServerParams, Timestamp};
     use crate::store::{Backend, Callbacks, MemoryBackend};
     use proptest::prelude::*;
 
@@ -189,6 +228,44 @@ mod tests {
                 prop_assert_eq!(paged(&store, params), whole);
             }
         }
+    }
+
+    #[test]
+    fn pages_go_on_where_the_last_event_was_removed_meanwhile() {
+        let mut asker = Asker::new(
+            QueryTimeseriesParams::default()
+                .order(Order::Ascending)
+                .into(),
+        );
+        let all: Vec<_> = (1..=5)
+            .map(|session| event(session, session / 2, 0))
+            .collect();
+        assert_eq!(
+            asker
+                .answered(QueryResult::new(all[..3].to_vec(), true))
+                .len(),
+            3
+        );
+        // It has the third event as its last one, which is not there any more.
+        assert!(asker.answered(QueryResult::default()).is_empty());
+        let Some(QueryParams::Timeseries(question)) = asker.question() else {
+            panic!("it asks no more");
+        };
+        assert_eq!(question.last_event_id, None);
+        assert_eq!(question.t_from, Some(all[2].timestamp));
+        // The second has the same time and has come already.
+        let rest = asker.answered(QueryResult::new(all[1..].to_vec(), false));
+        assert_eq!(rest, all[3..]);
+        assert!(asker.question().is_none());
+        // An answer that is really empty is the end.
+        let mut asker = Asker::new(QueryTimeseriesParams::default().into());
+        asker.answered(QueryResult::default());
+        assert!(asker.question().is_none());
+        let mut asker = Asker::new(QueryTimeseriesParams::default().into());
+        asker.answered(QueryResult::new(all[..1].to_vec(), true));
+        asker.answered(QueryResult::default());
+        asker.answered(QueryResult::default());
+        assert!(asker.question().is_none());
     }
 
     #[test]
