@@ -69,9 +69,15 @@ impl Walk {
         params.t_from = self.from;
         params.t_to = self.to;
         params.max_results = Some(PAGE);
+        let mut before = None;
         loop {
             let page = Held::read(store, &params.clone().into())?;
-            for event in &page.events {
+            // Behind an event that was removed meanwhile nothing is found; what is not before its time is.
+            if page.events.is_empty() && params.last_event_id.take().is_some() {
+                continue;
+            }
+            let place = |event: &Event| Some((event.timestamp, event.id));
+            for event in page.events.iter().filter(|event| place(event) > before) {
                 if visit(event)?.is_break() {
                     return Ok(());
                 }
@@ -79,6 +85,7 @@ impl Walk {
             let Some(last) = page.events.last().filter(|_| page.more_follows) else {
                 return Ok(());
             };
+            before = before.max(place(last));
             // What came before is not looked through again.
             params.t_from = Some(last.timestamp);
             params.last_event_id = Some(last.id);
@@ -153,6 +160,7 @@ const PAGE: i64 = 1000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::QueryParams;
     use crate::store::{Backend, Callbacks, MemoryBackend};
 
     fn store() -> MemoryBackend {
@@ -178,6 +186,40 @@ mod tests {
         })
         .unwrap();
         seen
+    }
+
+    /// A store that removes the last event of each page before it is asked for the next.
+    struct Forgetful(MemoryBackend);
+
+    impl Ask for Forgetful {
+        fn visit(
+            &self,
+            params: &QueryParams,
+            visit: &mut crate::cli::store::ask::Visit<'_>,
+        ) -> Result<bool, Failure> {
+            match params {
+                QueryParams::Timeseries(params) if params.last_event_id.is_some() => Ok(false),
+                params => Ask::visit(&self.0, params, visit),
+            }
+        }
+    }
+
+    #[test]
+    fn stretch_goes_on_where_the_last_event_was_removed_meanwhile() {
+        let mut ids = Vec::new();
+        let long = Walk {
+            from: Some(Timestamp::new(1, 0)),
+            ..all()
+        };
+        long.each(&Forgetful(store()), &mut |event| {
+            ids.push(event.id);
+            Ok(ControlFlow::Continue(()))
+        })
+        .unwrap();
+        assert_eq!(ids.len(), 5000);
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 5000);
     }
 
     fn all() -> Walk {
