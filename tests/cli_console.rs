@@ -163,6 +163,37 @@ fn person_at_a_terminal_sends_and_sees_live_messages() {
 }
 
 #[test]
+fn live_messages_come_once_and_in_order_while_prompts_come_and_go() {
+    let (program, service) = (Program::new(), Service::start());
+    let mut person = Person::at(&program, &service, &[]);
+    person.sees("acqbus> ");
+    service.await_subscriptions(1);
+    let kinds = 900_001..=900_050;
+    let mut seen = String::new();
+    for kind in kinds.clone() {
+        service.event(kind);
+        person.types("pending");
+        // Only at a prompt is anything typed: what is typed ahead of one may be lost.
+        for text in ["nothing is pending", "acqbus> "] {
+            let captures = person.session.expect(text).unwrap();
+            seen += &String::from_utf8_lossy(captures.as_bytes());
+        }
+    }
+    if !seen.contains("kind 900050") {
+        let captures = person.session.expect("kind 900050").unwrap();
+        seen += &String::from_utf8_lossy(captures.as_bytes());
+    }
+    let shown: Vec<i64> = seen
+        .split("kind ")
+        .skip(1)
+        .filter_map(|text| text.get(..6)?.parse().ok())
+        .collect();
+    assert_eq!(shown, kinds.collect::<Vec<_>>(), "{seen}");
+    person.types("quit");
+    person.leaves_with(0);
+}
+
+#[test]
 fn pending_commands_stand_above_the_prompt_until_they_end() {
     let (program, service) = (Program::new(), Service::start());
     let mut person = Person::at(&program, &service, &[]);

@@ -15,12 +15,13 @@ use rustyline::highlight::Highlighter;
 use rustyline::history::FileHistory;
 use rustyline::{
     Cmd, ColorMode, CompletionType, ConditionalEventHandler, Config, Context, Event, EventContext,
-    EventHandler, ExternalPrinter, Hinter, KeyEvent, RepeatCount, Validator,
+    EventHandler, Hinter, KeyEvent, RepeatCount, Validator,
 };
 
 use crate::cli::config;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::print::{Colour, Output, note};
+use crate::cli::print::{Colour, Output};
+use crate::cli::screen::{Board, Screen, Waker};
 
 /// One way to go on with a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +65,9 @@ pub(crate) struct Editor {
     coloured: String,
     /// Whether the last Ctrl-C met a line.
     dropped: Arc<AtomicBool>,
+    board: Arc<Board>,
+    /// After the editor: until that is gone, its thread may be blocked there.
+    _waker: Waker,
 }
 
 /// What a person did at the prompt.
@@ -96,9 +100,11 @@ impl Editor {
             .build();
         let mut editor =
             rustyline::Editor::with_config(settings).map_err(|error| terminal(&error))?;
+        let board = Board::on_stdout();
         editor.set_helper(Some(Words {
             complete,
             status: Box::new(|| None),
+            board: Arc::clone(&board),
         }));
         let dropped = Arc::new(AtomicBool::new(false));
         let interrupt = Interrupt(Arc::clone(&dropped));
@@ -112,12 +118,18 @@ impl Editor {
             let _ = editor.load_history(path);
         }
         let coloured = out.paint(Colour::Name, prompt);
+        let printer = editor
+            .create_external_printer()
+            .map_err(|error| terminal(&error))?;
+        let waker = Waker::start(&board, printer)?;
         Ok(Self {
             editor,
             history,
             prompt,
             coloured,
             dropped,
+            board,
+            _waker: waker,
         })
     }
 
@@ -129,17 +141,14 @@ impl Editor {
     }
 
     /// What prints above the prompt, from any thread.
-    pub(crate) fn printer(&mut self) -> Result<Screen, Failure> {
-        let printer = self
-            .editor
-            .create_external_printer()
-            .map_err(|error| terminal(&error))?;
-        Ok(Screen::Prompt(Box::new(printer)))
+    pub(crate) fn screen(&self) -> Screen {
+        Screen::Prompt(Arc::clone(&self.board))
     }
 
     /// Reads a line and remembers it.
     pub(crate) fn line(&mut self) -> Result<Typed, Failure> {
         let status = self.editor.helper().and_then(|words| (words.status)());
+        let opened = self.board.open();
         let typed = match status {
             // A row of its own: what is drawn there may change without moving what is typed.
             Some(status) => {
@@ -152,6 +161,7 @@ impl Editor {
                 self.editor.readline(&prompts)
             }
         };
+        drop(opened);
         let typed = match read(typed)? {
             Typed::Interrupt if self.dropped.load(Ordering::Relaxed) => Typed::Dropped,
             typed => typed,
@@ -166,8 +176,10 @@ impl Editor {
 
     /// Asks a question that is answered with yes or no; anything but yes is no.
     pub(crate) fn confirm(&mut self, question: &str) -> Result<bool, Failure> {
-        let typed = read(self.editor.readline(&format!("{question} [y/N] ")))?;
-        Ok(match typed {
+        let opened = self.board.open();
+        let typed = self.editor.readline(&format!("{question} [y/N] "));
+        drop(opened);
+        Ok(match read(typed)? {
             Typed::Line(answer) => {
                 matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
             }
@@ -212,51 +224,6 @@ impl Drop for Terminal {
     }
 }
 
-/// Where lines appear that nobody asked for.
-pub(crate) enum Screen {
-    /// Above the prompt of a terminal.
-    Prompt(Box<dyn ExternalPrinter + Send>),
-    /// On standard output, notices on standard error.
-    Streams,
-}
-
-impl Screen {
-    /// Shows a line.
-    pub(crate) fn line(&mut self, text: &str, out: Output) -> Result<(), Failure> {
-        match self {
-            Self::Prompt(printer) => above(printer.as_mut(), text),
-            Self::Streams => out.line(text)?,
-        }
-        Ok(())
-    }
-
-    /// Whether there is a prompt to draw.
-    pub(crate) const fn has_prompt(&self) -> bool {
-        matches!(self, Self::Prompt(_))
-    }
-
-    /// Draws the prompt and its status anew.
-    pub(crate) fn refresh(&mut self) {
-        if let Self::Prompt(printer) = self {
-            // The editor draws when something is printed; this prints nothing, and ends where it began.
-            let _ = printer.print("\x1b[A\n".to_owned());
-        }
-    }
-
-    /// Shows a line that is not part of the output.
-    pub(crate) fn notice(&mut self, text: &str) {
-        match self {
-            Self::Prompt(printer) => above(printer.as_mut(), text),
-            Self::Streams => note(text),
-        }
-    }
-}
-
-fn above(printer: &mut dyn ExternalPrinter, text: &str) {
-    // The terminal is gone if this fails; whoever reads from it finds out.
-    let _ = printer.print(format!("{text}\n"));
-}
-
 fn read(line: rustyline::Result<String>) -> Result<Typed, Failure> {
     match line {
         Ok(line) => Ok(Typed::Line(line)),
@@ -290,11 +257,12 @@ fn terminal(error: &ReadlineError) -> Failure {
     Failure::of(Exit::Failed, error).while_doing("the terminal cannot be used")
 }
 
-/// Completion for the line editor, and the status above its prompt.
+/// Completion for the line editor, and the lines and the status above its prompt.
 #[derive(rustyline::Helper, Hinter, Validator)]
 struct Words {
     complete: Complete,
     status: Status,
+    board: Arc<Board>,
 }
 
 /// Sees at Ctrl-C what the editor does not tell: whether there was a line.
@@ -319,14 +287,17 @@ impl Highlighter for Words {
         prompt: &'p str,
         default: bool,
     ) -> Cow<'b, str> {
+        // The editor has cleared its rows and is about to fill them again: what stands before the prompt stays above.
+        let lines = self.board.fetch();
         // Questions and searches have no status.
         match prompt.split_once('\n') {
             Some((_, prompt)) if default => {
                 let status = (self.status)();
                 let status = status.as_deref().unwrap_or("[nothing is pending]");
-                Cow::Owned(format!("{status}\n{prompt}"))
+                Cow::Owned(format!("{lines}{status}\n{prompt}"))
             }
-            _ => Cow::Borrowed(prompt),
+            _ if lines.is_empty() => Cow::Borrowed(prompt),
+            _ => Cow::Owned(lines + prompt),
         }
     }
 }

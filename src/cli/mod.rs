@@ -32,6 +32,7 @@ mod origin;
 mod print;
 mod progress;
 mod run;
+mod screen;
 mod send;
 mod show;
 mod signal;

@@ -8,11 +8,11 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select, tick};
 use parking_lot::Mutex;
 
 use crate::cli::console::state::{Shown, State};
-use crate::cli::editor::Screen;
 use crate::cli::exit::Failure;
 use crate::cli::kinds::Numbering;
 use crate::cli::listen::describe;
 use crate::cli::print::{Colour, Output};
+use crate::cli::screen::Screen;
 use crate::cli::show;
 use crate::rpc::Subscription;
 
@@ -35,12 +35,12 @@ impl Live {
     pub(crate) fn start(
         subscription: Subscription,
         state: Arc<Mutex<State>>,
-        mut screen: Screen,
+        screen: Screen,
         out: Output,
         signals: Signals,
     ) -> Result<Self, Failure> {
         let (end, ended) = bounded(0);
-        let run = move || follow(&subscription, &state, &mut screen, out, &signals, &ended);
+        let run = move || follow(&subscription, &state, &screen, out, &signals, &ended);
         let thread = thread::Builder::new()
             .name("acqbus-live".to_owned())
             .spawn(run)?;
@@ -64,7 +64,7 @@ impl Drop for Live {
 fn follow(
     subscription: &Subscription,
     state: &Mutex<State>,
-    screen: &mut Screen,
+    screen: &Screen,
     out: Output,
     signals: &Signals,
     ended: &Receiver<()>,
@@ -97,7 +97,8 @@ fn follow(
             let shown = state.handle(Instant::now(), notice);
             (shown, state.numbering())
         };
-        // Printed before anybody is told: whoever waits for a result must not end before it is seen.
+        // Shown before anybody is told: a prompt draws it before it closes, and else it is printed now. So whoever
+        // waits for a result does not end before it is seen.
         let printed = shown.is_none_or(|shown| print(&shown, numbering, screen, out).is_ok());
         // A full channel says the same.
         let _ = signals.changed.try_send(());
@@ -107,12 +108,7 @@ fn follow(
     }
 }
 
-fn print(
-    shown: &Shown,
-    numbering: Numbering,
-    screen: &mut Screen,
-    out: Output,
-) -> Result<(), Failure> {
+fn print(shown: &Shown, numbering: Numbering, screen: &Screen, out: Output) -> Result<(), Failure> {
     if out.is_json() {
         return match shown {
             Shown::Message(seen) => out.object(&seen.object(numbering)),

@@ -5,10 +5,10 @@ use std::io;
 use crossbeam_channel::{Receiver, select};
 
 use crate::cli::console::session::{Flow, Session};
-use crate::cli::editor::Screen;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::input;
 use crate::cli::print::note;
+use crate::cli::screen::Screen;
 
 /// Runs all lines and waits for what is pending; the exit code is that of the worst.
 pub(crate) fn run(mut session: Session) -> Result<Exit, Failure> {

@@ -23,7 +23,7 @@ pub(crate) fn run(mut session: Session) -> Result<Exit, Failure> {
         let _ = interrupt.try_send(Exit::Interrupted);
     })?;
     editor.show(session.status());
-    let live = session.follow(editor.printer()?)?;
+    let live = session.follow(editor.screen())?;
     session
         .out()
         .line("Tab completes, `help` explains, Ctrl-D ends.")?;

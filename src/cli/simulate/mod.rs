@@ -17,10 +17,11 @@ use serde_json::json;
 
 use crate::cli::args;
 use crate::cli::discovery;
-use crate::cli::editor::{Editor, Screen, Terminal, Typed};
+use crate::cli::editor::{Editor, Terminal, Typed};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::input;
 use crate::cli::print::{Colour, Output, harmless, note};
+use crate::cli::screen::Screen;
 use crate::cli::signal::Stop;
 use crate::cli::simulate::memory::Memory;
 use crate::cli::simulate::prompt::Action;
@@ -172,6 +173,7 @@ impl Simulate {
         let exit = session.follow(&observations, input.lines, &stop);
         // What the prompt had changed at the terminal is put right before more is printed there.
         drop(input.terminal);
+        session.screen.end();
         rig.stop();
         // What was recorded is flushed also after a failure.
         let recorded = memory.map_or(Ok(None), |memory| memory.close().map(Some));
@@ -261,8 +263,8 @@ impl Simulate {
         let terminal = Terminal::remember();
         let version = rig.version();
         let complete = Box::new(move |line: &str| prompt::complete(line, version));
-        let mut editor = Editor::open("rig> ", complete, "rig-history", out)?;
-        let screen = editor.printer()?;
+        let editor = Editor::open("rig> ", complete, "rig-history", out)?;
+        let screen = editor.screen();
         out.line(
             "Type the name of an event to publish it; Tab completes, `help` explains, Ctrl-C ends.",
         )?;
