@@ -67,15 +67,22 @@ def run(program, version, args):
     peer = getattr(args, peer)
     command = [python, os.path.join(HERE, program), "--program", args.program, "--peer", peer]
     command += ["--environments", args.environments, "--version", version, args.only]
-    # A group of its own, so that its services end with it even when it hangs.
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    try:
+        # A group of its own, so that its services end with it even when it hangs.
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    except OSError as error:
+        return [f"FAIL {version} {program}: it cannot be started: {error}"]
     running.add(process.pid)
     alarm = threading.Timer(LONGEST, end, [process.pid])
     alarm.start()
-    output, _ = process.communicate()
-    alarm.cancel()
-    end(process.pid)
-    running.discard(process.pid)
+    try:
+        output, _ = process.communicate()
+    except UnicodeDecodeError as error:
+        output = f"FAIL {version} {program}: its output cannot be read: {error}"
+    finally:
+        alarm.cancel()
+        end(process.pid)
+        running.discard(process.pid)
     lines = output.splitlines()
     failed = any(line.startswith("FAIL ") for line in lines)
     if process.returncode != (1 if failed else 0):
@@ -94,7 +101,7 @@ def main():
     parser.add_argument("only", nargs="?", default="", help="run the checks with this in their name")
     args = parser.parse_args()
     listed = listed_ids(args.listed)
-    passed, failed, met = 0, 0, set()
+    passed, failed, met, judged = 0, 0, set(), set()
     lock, waiting = threading.Lock(), list(RUNS)
 
     def work():
@@ -106,6 +113,7 @@ def main():
                 program, version = waiting.pop(0)
             lines = run(program, version, args)
             with lock:
+                judged.add((program, version))
                 for line in lines:
                     passed += line.startswith("ok ")
                     failed += line.startswith("FAIL ")
@@ -132,6 +140,7 @@ def main():
         failed += bool(wrong)
         print(f"FAIL {name}: {' '.join(wrong)}" if wrong else f"ok   {name}")
 
+    judge("every program was run to its end", [" ".join(run) for run in RUNS if run not in judged])
     judge("every difference is in the list", sorted(met - set(listed)))
     if not args.only and not failed:
         must = {number for number, is_seen in listed.items() if is_seen}
