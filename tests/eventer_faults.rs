@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use acqbus::event::QueryServerParams;
 use acqbus::eventer::ServerOptions;
@@ -20,7 +20,9 @@ mod rig;
 
 #[test]
 fn ten_thousand_bad_connections_cost_good_clients_nothing() {
-    let options = ServerOptions::default().max_connections(PLACES);
+    let options = ServerOptions::default()
+        .max_connections(PLACES)
+        .hello_timeout(Duration::from_secs(1));
     let rig = Rig::with(options, EngineOptions::default());
     let address = rig.address();
     let mut good = rig.client("good", &["good"]);
@@ -46,8 +48,11 @@ fn ten_thousand_bad_connections_cost_good_clients_nothing() {
     });
     let stats = rig.server.stats();
     assert!(stats.connections > CONNECTIONS as u64, "{stats:?}");
-    assert!(stats.malformed > 0 && stats.silent > 0, "{stats:?}");
+    assert!(stats.malformed > 0, "{stats:?}");
     assert_eq!(stats.slow, 0);
+    // Whether a silent one stayed long enough hangs on how fast the others came.
+    let _silent = TcpStream::connect(address).unwrap();
+    until("a silent one is closed", || rig.server.stats().silent > 0);
     until("all are gone but one", || rig.server.stats().open == 1);
     good.register(vec![of("good")]).unwrap();
 }
