@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -113,7 +113,10 @@ impl Storage for FileStorage {
             .open(&self.path)?;
         // The name is durable before anything that is told to be; who made the file may have died before he saw to it.
         sync_folder_of(&self.path)?;
-        Ok(Box::new(file))
+        Ok(Box::new(GrowingFile {
+            file,
+            fresh: Mutex::default(),
+        }))
     }
 }
 
@@ -181,6 +184,73 @@ impl StorageFile for File {
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
     }
+}
+
+/// A file whose new end is filled with zeros ahead of what is written.
+///
+/// A write into a hole gives the file room on the disk, which a sync has to note there too; among zeros it has nothing to note.
+#[derive(Debug)]
+struct GrowingFile {
+    file: File,
+    /// Where the file was made larger and nothing was written yet.
+    fresh: Mutex<Range<u64>>,
+}
+
+impl StorageFile for GrowingFile {
+    fn try_lock(&self) -> io::Result<bool> {
+        StorageFile::try_lock(&self.file)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+
+    fn resize(&self, bytes: u64) -> io::Result<()> {
+        let mut fresh = self.fresh.lock();
+        let before = self.file.size()?;
+        self.file.resize(bytes)?;
+        let start = if fresh.end == before {
+            fresh.start
+        } else {
+            before
+        };
+        *fresh = start.min(bytes)..bytes;
+        Ok(())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let end = offset.saturating_add(data.len() as u64);
+        let mut fresh = self.fresh.lock();
+        if end > fresh.start && offset < fresh.end {
+            let start = fresh.start;
+            fresh.start = end.saturating_add(AHEAD).min(fresh.end);
+            if offset.saturating_sub(start) <= AHEAD {
+                // It only saves time: a full disk fails the writes that matter.
+                let _ = fill(&self.file, start..fresh.start);
+            }
+        }
+        drop(fresh);
+        self.file.write(offset, data)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+}
+
+fn fill(file: &File, range: Range<u64>) -> io::Result<()> {
+    let zeros = [0; 16 << 10];
+    let mut at = range.start;
+    while at < range.end {
+        let len = (range.end - at).min(zeros.len() as u64);
+        file.write_all_at(&zeros[..len as usize], at)?;
+        at += len;
+    }
+    Ok(())
 }
 
 /// A database in memory, for tests; a clone is the same one.
@@ -397,9 +467,15 @@ impl StorageBackend for EngineSide {
 const NAME_BYTES: usize = 9;
 const SECTOR: u64 = 512;
 
+/// So many zeros are written at a time.
+const AHEAD: u64 = 1 << 20;
+
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -429,6 +505,32 @@ mod tests {
         );
         file.resize(4).unwrap();
         assert_eq!(storage.to_bytes(), b"\0\0\0a");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn growing_file_holds_what_was_written_and_zeros(
+            steps in vec((any::<bool>(), 0..6 * AHEAD, 1..4 * AHEAD as usize), 1..12)
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let file = FileStorage::new(folder.path().join("a")).open().unwrap();
+            let memory = MemoryStorage::default();
+            let oracle = memory.open().unwrap();
+            for (at, (is_write, offset, len)) in steps.into_iter().enumerate() {
+                for side in [&file, &oracle] {
+                    if is_write {
+                        side.write(offset, &vec![at as u8 + 1; len / 64]).unwrap();
+                    } else {
+                        side.resize(offset).unwrap();
+                    }
+                }
+                let mut found = vec![9; file.size().unwrap() as usize];
+                file.read(0, &mut found).unwrap();
+                prop_assert!(found == memory.to_bytes());
+            }
+        }
     }
 
     #[test]
