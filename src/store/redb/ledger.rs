@@ -72,8 +72,26 @@ impl Ledger {
     /// Takes in an event that is stored.
     pub(super) fn apply(&mut self, row: &Row) {
         self.set_last(row.event.id, row.event.timestamp);
+        self.apply_latest(row);
+    }
+
+    /// Takes in an event that is stored as the latest of its type, and leaves the last of its server.
+    pub(super) fn apply_latest(&mut self, row: &Row) {
         if row.latest {
             self.set_latest(row.type_number, Arc::clone(&row.event));
+        }
+    }
+
+    /// Takes in events that are stored, in their order.
+    pub(super) fn apply_all(&mut self, rows: &[Row]) {
+        for (at, row) in rows.iter().enumerate() {
+            self.apply_latest(row);
+            let server = row.event.id.server;
+            let next = rows.get(at + 1);
+            // One look-up for all that follow each other.
+            if next.is_none_or(|next| next.event.id.server != server) {
+                self.set_last(row.event.id, row.event.timestamp);
+            }
         }
     }
 }

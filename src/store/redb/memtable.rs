@@ -88,6 +88,13 @@ impl Memtable {
         }
     }
 
+    pub(super) fn push_all(&mut self, rows: Vec<Row>) {
+        self.rows.reserve(rows.len());
+        for row in rows {
+            self.push(row);
+        }
+    }
+
     pub(super) fn rows(&self) -> &[Row] {
         &self.rows
     }

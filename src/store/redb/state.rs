@@ -132,7 +132,8 @@ impl State {
     pub(super) fn draft(&mut self, events: &Events, rows: &mut Vec<Row>) {
         for event in events.iter() {
             if let Some(row) = admit(event, &mut self.admission, &mut self.catalog, &self.draft) {
-                self.draft.apply(&row);
+                // The rules know the last of each server themselves.
+                self.draft.apply_latest(&row);
                 rows.push(row);
             }
         }
@@ -140,10 +141,8 @@ impl State {
 
     /// Makes rows visible that were drafted and are on disk now.
     pub(super) fn apply(&mut self, rows: Vec<Row>) {
-        for row in rows {
-            self.ledger.apply(&row);
-            self.active.push(row);
-        }
+        self.ledger.apply_all(&rows);
+        self.active.push_all(rows);
         self.active.set_durable(self.active.rows().len());
     }
 

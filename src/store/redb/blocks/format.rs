@@ -126,6 +126,9 @@ impl Packer {
     pub(super) fn push(&mut self, slot: u64, record: &[u8]) {
         if self.index.is_empty() {
             self.base = slot;
+            // For a whole block: it grows in one step.
+            self.index.reserve(MAX_RECORDS);
+            self.records.reserve(MAX_BYTES);
         }
         // The limit on the span, and on a record, keeps both within 32 bits.
         let mut index = [0; INDEX_BYTES];
@@ -138,6 +141,7 @@ impl Packer {
     /// Writes the block.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
+        out.reserve(HEAD_BYTES + self.index.len() * INDEX_BYTES + self.records.len());
         out.extend([0; 4]);
         out.extend(self.base.to_le_bytes());
         out.extend((self.index.len() as u32).to_le_bytes());
